@@ -1,0 +1,29 @@
+// The Gaussian of eq. 6, or its derivative along an axis, over rows [begin, end) of a map,
+// row = b * height + y. Outside the map is zero. Every output is one fixed sequence of fused
+// multiply-adds: columns first, then rows.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../core/views.h"
+
+namespace dvfast {
+
+enum class Tap { kValue, kDerivative };
+
+template <typename T>
+std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap);
+
+template <typename T>
+struct GaussianFilterParams {
+  MapView<const T> input;
+  T* output;  // [batch, height, width], contiguous
+  const T *taps_y, *taps_x;
+  int64_t window;
+};
+
+template <typename T>
+void gaussian_filter(const GaussianFilterParams<T>& params, int64_t begin, int64_t end);
+
+}  // namespace dvfast

@@ -1,0 +1,143 @@
+#include "voting_loss.h"
+
+#include "../core/voting_loss.h"
+#include "multiversion.h"
+#include "patches.h"
+
+namespace dvfast {
+namespace {
+
+constexpr int64_t kLanes = 8;
+
+template <typename T>
+DVFAST_INLINE double sum_in_lanes(const T* values, int64_t n) {
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += values[i + lane];
+  }
+  double total = 0;
+  for (double lane : lanes) total += lane;
+  for (; i < n; ++i) total += values[i];
+  return total;
+}
+
+// Vote j of a run of patches: adds its losses to patch_loss and writes its gradients.
+template <bool kGradient, bool kUnit, typename T, typename Target>
+DVFAST_INLINE void vote_of_run(const VotingLossParams<T, Target>& params, const Run& run, int64_t j,
+                               compute_t<T>* __restrict patch_loss) {
+  using Compute = compute_t<T>;
+  const Compute lambda = static_cast<Compute>(params.lambda);
+  const auto& logits = params.logits;
+  const auto& target = params.target;
+  const auto& slopes = params.gradient;
+  const T* __restrict logit = logits.at(run.b, j, run.y, run.x);
+  const Target* __restrict wanted = target.at(run.b, j, run.y, run.x);
+  T* __restrict gradient = kGradient ? slopes.at(run.b, j, run.y, run.x) : nullptr;
+  for (int64_t i = 0; i < run.length; ++i) {
+    const int64_t l = at<kUnit>(i, logits.x_stride);
+    const int64_t t = at<kUnit>(i, target.x_stride);
+    const VoteLoss<Compute> vote = vote_loss<Compute>(
+        to_compute(logit[l]), to_compute(logit[l + logits.channel_stride]),
+        to_compute(logit[l + 2 * logits.channel_stride]), to_compute(wanted[t]),
+        to_compute(wanted[t + target.channel_stride]),
+        to_compute(wanted[t + 2 * target.channel_stride]), lambda);
+    patch_loss[i] += vote.loss;
+    if constexpr (kGradient) {
+      const int64_t g = at<kUnit>(i, slopes.x_stride);
+      gradient[g] = FromCompute<T>::convert(vote.confidence_gradient);
+      gradient[g + slopes.channel_stride] = FromCompute<T>::convert(vote.offset_y_gradient);
+      gradient[g + 2 * slopes.channel_stride] = FromCompute<T>::convert(vote.offset_x_gradient);
+    }
+  }
+}
+
+template <bool kGradient, bool kUnit, typename T, typename Target>
+DVFAST_INLINE void patches_of_block(const VotingLossParams<T, Target>& params, int64_t first,
+                                    int64_t last, compute_t<T>* patch_loss) {
+  for (int64_t patch = first; patch < last;) {
+    const Run run = run_at(params.logits, patch, last);
+    for (int64_t j = 0; j < params.logits.num_votes; ++j) {
+      vote_of_run<kGradient, kUnit>(params, run, j, patch_loss + (patch - first));
+    }
+    patch += run.length;
+  }
+}
+
+}  // namespace
+
+template <typename T, typename Target>
+DVFAST_MULTIVERSION void voting_loss(const VotingLossParams<T, Target>& params, int64_t begin,
+                                     int64_t end) {
+  const bool gradient = params.gradient.data != nullptr;
+  const bool unit = params.logits.x_stride == 1 && params.target.x_stride == 1 &&
+                    (!gradient || params.gradient.x_stride == 1);
+  for (int64_t block = begin; block < end; ++block) {
+    compute_t<T> patch_loss[kPatchesPerBlock] = {};
+    const int64_t first = block * kPatchesPerBlock;
+    const int64_t last = std::min(first + kPatchesPerBlock, num_patches(params.logits));
+    if (gradient) {
+      unit ? patches_of_block<true, true>(params, first, last, patch_loss)
+           : patches_of_block<true, false>(params, first, last, patch_loss);
+    } else {
+      unit ? patches_of_block<false, true>(params, first, last, patch_loss)
+           : patches_of_block<false, false>(params, first, last, patch_loss);
+    }
+    params.block_loss[block] = sum_in_lanes(patch_loss, last - first);
+    if (params.patch_loss != nullptr) {
+      for (int64_t i = 0; i < last - first; ++i) params.patch_loss[first + i] = patch_loss[i];
+    }
+  }
+}
+
+template <typename T>
+DVFAST_MULTIVERSION void voting_loss_backward(const VotingLossBackwardParams<T>& params,
+                                              int64_t begin, int64_t end) {
+  using Compute = compute_t<T>;
+  const auto& in = params.gradient;
+  const auto& out = params.grad_input;
+  const auto& upstream = params.grad_output;
+  const bool uniform = in.x_stride == 1 && out.x_stride == 1 && upstream.x_stride == 0;
+  const int64_t last = std::min(end * kPatchesPerBlock, num_patches(in));
+  for (int64_t patch = begin * kPatchesPerBlock; patch < last;) {
+    const Run run = run_at(in, patch, last);
+    const Compute* grad = upstream.at(run.b, run.y, run.x);
+    for (int64_t channel = 0; channel < kChannelsPerVote * in.num_votes; ++channel) {
+      const T* __restrict from = in.at(run.b, 0, run.y, run.x) + channel * in.channel_stride;
+      T* __restrict to = out.at(run.b, 0, run.y, run.x) + channel * out.channel_stride;
+      if (uniform) {
+        const Compute factor = *grad;
+        for (int64_t i = 0; i < run.length; ++i) {
+          to[i] = FromCompute<T>::convert(to_compute(from[i]) * factor);
+        }
+      } else {
+        for (int64_t i = 0; i < run.length; ++i) {
+          const Compute factor = grad[i * upstream.x_stride];
+          to[i * out.x_stride] =
+              FromCompute<T>::convert(to_compute(from[i * in.x_stride]) * factor);
+        }
+      }
+    }
+    patch += run.length;
+  }
+}
+
+#define DVFAST_INSTANTIATE(T, Target) \
+  template void voting_loss<T, Target>(const VotingLossParams<T, Target>&, int64_t, int64_t);
+DVFAST_INSTANTIATE(float, float)
+DVFAST_INSTANTIATE(double, double)
+DVFAST_INSTANTIATE(bfloat16, bfloat16)
+DVFAST_INSTANTIATE(bfloat16, float)
+DVFAST_INSTANTIATE(float16, float16)
+DVFAST_INSTANTIATE(float16, float)
+#undef DVFAST_INSTANTIATE
+
+#define DVFAST_INSTANTIATE(T) \
+  template void voting_loss_backward<T>(const VotingLossBackwardParams<T>&, int64_t, int64_t);
+DVFAST_INSTANTIATE(float)
+DVFAST_INSTANTIATE(double)
+DVFAST_INSTANTIATE(bfloat16)
+DVFAST_INSTANTIATE(float16)
+#undef DVFAST_INSTANTIATE
+
+}  // namespace dvfast

@@ -1,0 +1,66 @@
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "../cpu/find_peaks.h"
+#include "tensors.h"
+
+namespace dvfast {
+namespace {
+
+constexpr int64_t kRowsPerThread = 32;
+
+Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
+                      int64_t min_distance) {
+  STD_TORCH_CHECK(density.dim() == 2, "density must be [H, W], got ", describe(density));
+  STD_TORCH_CHECK(min_distance >= 1, "min_distance must be at least 1, got ", min_distance);
+  STD_TORCH_CHECK(threshold == threshold, "threshold must be a number, got NaN");
+  const int64_t height = density.size(0);
+  const int64_t width = density.size(1);
+  std::vector<Peak> peaks;
+  with_real_type(density, "density", [&](auto type) {
+    using T = decltype(type);
+    FindPeaksParams<T> params{};
+    params.density = {static_cast<const T*>(density.data_ptr()), 1, height, width, 0,
+                      density.stride(0), density.stride(1)};
+    params.min_distance = std::min(min_distance, std::max(height, width));
+    params.lowest = threshold;
+    std::mutex mutex;
+    if (relative) {
+      T highest = 0;
+      torch::stable::parallel_for(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
+        const T mine = highest_value<T>(params.density, begin, end);
+        const std::lock_guard<std::mutex> lock(mutex);
+        highest = std::max(highest, mine);
+      });
+      params.lowest = threshold * static_cast<double>(highest);
+    }
+    // Bands of rows may finish in any order; their peaks are put back into raster order.
+    std::vector<std::pair<int64_t, std::vector<Peak>>> bands;
+    torch::stable::parallel_for(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
+      std::vector<Peak> mine = find_peaks<T>(params, begin, end);
+      const std::lock_guard<std::mutex> lock(mutex);
+      bands.emplace_back(begin, std::move(mine));
+    });
+    std::sort(bands.begin(), bands.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& band : bands) peaks.insert(peaks.end(), band.second.begin(), band.second.end());
+    merge_plateaus<T>(params, &peaks);
+  });
+  Tensor points = torch::stable::new_empty(density, {static_cast<int64_t>(peaks.size()), 2},
+                                           ScalarType::Long);
+  int64_t* out = static_cast<int64_t*>(points.data_ptr());
+  for (const Peak& peak : peaks) {
+    *out++ = peak.y;
+    *out++ = peak.x;
+  }
+  return points;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(dvfast, CPU, m) { m.impl("find_peaks", TORCH_BOX(&find_peaks_cpu)); }
+
+}  // namespace dvfast

@@ -1,0 +1,40 @@
+// The operators' schemas: the one place that says what torch.ops.dvfast offers. Enumerations travel
+// as integers, and an absent limit as infinity; dvfast/functional.py is the public face.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(dvfast, m) {
+  m.def("hybrid_activation(Tensor logits) -> Tensor");
+  m.def("hybrid_activation_backward(Tensor grad_output, Tensor output) -> Tensor");
+  m.def(
+      "hybrid_activation_double_backward(Tensor grad_grad_input, Tensor grad_output, "
+      "Tensor output) -> Tensor");
+  m.def(
+      "voting_loss(Tensor logits, Tensor target, float lam, bool per_patch, bool with_gradient)"
+      " -> (Tensor loss, Tensor gradient)");
+  m.def("voting_loss_backward(Tensor grad_output, Tensor gradient) -> Tensor");
+  m.def(
+      "vote_targets(Tensor points, Tensor splits, SymInt height, SymInt width, int num_votes, "
+      "float r1, float r2, float beta, int stride, float offset_y, float offset_x) -> Tensor");
+  m.def(
+      "vote_map(Tensor votes, SymInt height, SymInt width, int stride, float offset_y, "
+      "float offset_x, float max_offset, int interpolation) -> (Tensor map, Tensor num_void)");
+  m.def(
+      "vote_map_backward(Tensor grad, Tensor votes, int stride, float offset_y, float offset_x, "
+      "float max_offset, int interpolation) -> Tensor");
+  m.def(
+      "vote_density(Tensor votes, SymInt height, SymInt width, float sigma, int window, "
+      "int stride, float offset_y, float offset_x, float max_offset, int interpolation)"
+      " -> (Tensor density, Tensor num_void)");
+  m.def(
+      "vote_density_backward(Tensor grad, Tensor votes, float sigma, int window, int stride, "
+      "float offset_y, float offset_x, float max_offset, int interpolation) -> Tensor");
+  m.def(
+      "parzen_density(Tensor votes, SymInt height, SymInt width, float sigma, int window, "
+      "int stride, float offset_y, float offset_x, float radius, int area)"
+      " -> (Tensor density, Tensor num_void)");
+  m.def(
+      "parzen_density_backward(Tensor grad, Tensor votes, float sigma, int window, int stride, "
+      "float offset_y, float offset_x, float radius, int area) -> Tensor");
+  m.def(
+      "find_peaks(Tensor density, float threshold, bool relative, int min_distance) -> Tensor");
+}

@@ -1,0 +1,212 @@
+"""Loads the native library and tells torch what C++ cannot: shapes, gradients, autocast.
+
+The schemas stand in ``csrc/torch/library.cpp``. Every operator has a fake kernel here (meta tensors,
+``torch.compile``), and a gradient where it is differentiable. The public face, with contracts and
+documentation, is :mod:`dvfast.functional`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["build_info", "grid_length", "ops"]
+
+
+def _find_library() -> Path:
+    found = sorted(Path(__file__).parent.glob("_C*.so"))
+    if not found:
+        raise ImportError(
+            "the native library of dvfast is not built: run `pip install .` (or `pip install -e .`) "
+            "in the project's folder"
+        )
+    return found[0]
+
+
+_PATH = _find_library()
+torch.ops.load_library(_PATH)
+ops = torch.ops.dvfast
+
+
+def build_info() -> dict[str, Any]:
+    """How the native library was built: compiler, torch version, number of CUDA sources.
+
+    Examples
+    --------
+    >>> import dvfast
+    >>> sorted(dvfast.build_info())
+    ['built_with_torch', 'compiler', 'cuda_sources', 'library']
+    """
+    tell = ctypes.CDLL(str(_PATH)).dvfast_build_info
+    tell.restype = ctypes.c_char_p
+    return {**json.loads(tell().decode()), "library": str(_PATH)}
+
+
+def grid_length(size: int, stride: int, offset: float) -> int:
+    """How many of the pixels ``offset + stride * i`` lie in an image of ``size`` pixels."""
+    return max(0, (size - 1 - math.ceil(offset)) // stride + 1)
+
+
+# --- Fake kernels: shape, dtype and layout, without data ------------------------------------------
+
+
+@torch.library.register_fake("dvfast::hybrid_activation")
+def _(logits: Tensor) -> Tensor:
+    return torch.empty_like(logits)
+
+
+@torch.library.register_fake("dvfast::hybrid_activation_backward")
+def _(grad_output: Tensor, output: Tensor) -> Tensor:
+    return torch.empty_like(output)
+
+
+@torch.library.register_fake("dvfast::hybrid_activation_double_backward")
+def _(grad_grad_input: Tensor, grad_output: Tensor, output: Tensor) -> Tensor:
+    return torch.empty_like(output)
+
+
+@torch.library.register_fake("dvfast::voting_loss")
+def _(
+    logits: Tensor, target: Tensor, lam: float, per_patch: bool, with_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    shape = [logits.shape[0], *logits.shape[2:]] if per_patch else []
+    gradient = torch.empty_like(logits) if with_gradient else logits.new_empty(0)
+    return logits.new_empty(shape, dtype=dtype), gradient
+
+
+@torch.library.register_fake("dvfast::voting_loss_backward")
+def _(grad_output: Tensor, gradient: Tensor) -> Tensor:
+    return torch.empty_like(gradient)
+
+
+@torch.library.register_fake("dvfast::vote_targets")
+def _(
+    points: Tensor,
+    splits: Tensor,
+    height: int,
+    width: int,
+    num_votes: int,
+    r1: float,
+    r2: float,
+    beta: float,
+    stride: int,
+    offset_y: float,
+    offset_x: float,
+) -> Tensor:
+    return points.new_empty(
+        splits.shape[0] - 1,
+        3 * num_votes,
+        grid_length(height, stride, offset_y),
+        grid_length(width, stride, offset_x),
+    )
+
+
+def _fake_map(votes: Tensor, height: int, width: int, *_: Any) -> tuple[Tensor, Tensor]:
+    batch = votes.shape[0]
+    return votes.new_empty(batch, height, width), votes.new_empty(batch, dtype=torch.int64)
+
+
+def _fake_map_backward(grad: Tensor, votes: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(votes)
+
+
+for _name in ("vote_map", "vote_density", "parzen_density"):
+    torch.library.register_fake(f"dvfast::{_name}", _fake_map)
+    torch.library.register_fake(f"dvfast::{_name}_backward", _fake_map_backward)
+
+
+@torch.library.register_fake("dvfast::find_peaks")
+def _(density: Tensor, threshold: float, relative: bool, min_distance: int) -> Tensor:
+    num_peaks = torch.library.get_ctx().new_dynamic_size()
+    return density.new_empty(num_peaks, 2, dtype=torch.int64)
+
+
+# --- Gradients ------------------------------------------------------------------------------------
+
+
+def _hybrid_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _hybrid_backward(ctx: Any, grad_output: Tensor) -> Tensor:
+    (output,) = ctx.saved_tensors
+    return ops.hybrid_activation_backward(grad_output, output)
+
+
+def _hybrid_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _hybrid_double_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor, Tensor]:
+    grad_output, output = ctx.saved_tensors
+    return (
+        ops.hybrid_activation_backward(grad_grad_input, output),
+        ops.hybrid_activation_double_backward(grad_grad_input, grad_output, output),
+    )
+
+
+torch.library.register_autograd(
+    "dvfast::hybrid_activation", _hybrid_backward, setup_context=_hybrid_setup
+)
+torch.library.register_autograd(
+    "dvfast::hybrid_activation_backward",
+    _hybrid_double_backward,
+    setup_context=_hybrid_backward_setup,
+)
+
+
+def _loss_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def _loss_backward(ctx: Any, grad_loss: Tensor, _: Any) -> tuple[Tensor, None, None, None, None]:
+    (gradient,) = ctx.saved_tensors
+    return ops.voting_loss_backward(grad_loss, gradient), None, None, None, None
+
+
+torch.library.register_autograd("dvfast::voting_loss", _loss_backward, setup_context=_loss_setup)
+
+
+def _map_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    votes, _height, _width, *settings = inputs
+    ctx.save_for_backward(votes)
+    ctx.settings = settings
+
+
+def _register_map_gradient(name: str) -> None:
+    backward_op = getattr(ops, f"{name}_backward")
+
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        (votes,) = ctx.saved_tensors
+        return backward_op(grad, votes, *ctx.settings), None, None, *(None for _ in ctx.settings)
+
+    torch.library.register_autograd(f"dvfast::{name}", backward, setup_context=_map_setup)
+
+
+def _refuse_double_backward(name: str) -> None:
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            f"dvfast.{name} does not differentiate twice; its gradient is computed by a kernel of "
+            f"its own. dvfast.reference.{name} does."
+        )
+
+    torch.library.register_autograd(f"dvfast::{name}_backward", backward)
+
+
+for _name in ("vote_map", "vote_density", "parzen_density"):
+    _register_map_gradient(_name)
+for _name in ("voting_loss", "vote_map", "vote_density", "parzen_density"):
+    _refuse_double_backward(_name)
+
+# --- Autocast: a half has too few digits for a pixel coordinate -----------------------------------
+
+for _name in ("vote_targets", "vote_map", "vote_density", "parzen_density", "find_peaks"):
+    for _device in ("cpu", "cuda"):
+        torch.library.register_autocast(f"dvfast::{_name}", _device, torch.float32)

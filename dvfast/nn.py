@@ -1,0 +1,230 @@
+"""Modules: the network of the paper and the operators as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import functional
+
+__all__ = ["DeepVotingNet", "HybridActivation", "VoteDensity", "VotingLoss"]
+
+PATCH_SIZE = 39
+_POOLED_STRIDE = 4  # two 2x2 max-poolings
+
+
+class DeepVotingNet(nn.Module):
+    """The paper's network: a 39x39 patch in, k votes for nucleus centres out.
+
+    conv 6x6, ReLU, max-pool 2x2, conv 4x4, ReLU, max-pool 2x2, conv 3x3, ReLU, FC over 5x5, ReLU,
+    dropout, FC. All convolutions are valid, so that 39 pixels become exactly one output. Kernel
+    sizes, poolings and dropout are the paper's; it does not give the widths or the number of votes
+    it used, so ``channels``, ``hidden`` and ``num_votes`` are ours.
+
+    The fully connected layers are stored as convolutions: the same weights serve single patches
+    (:meth:`forward`) and, dilated, a whole image (:meth:`dense`).
+
+    Parameters
+    ----------
+    num_votes
+        k, the number of votes of a patch; at least 1.
+    in_channels
+        Channels of the image: 3 for RGB, 1 for grey.
+    channels
+        Widths of the three convolutions.
+    hidden
+        Widths of the fully connected layers before the last; may be empty.
+    dropout
+        Probability of dropping a hidden unit during training.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> net = dvfast.nn.DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,))
+    >>> net(torch.rand(5, 3, 39, 39)).shape
+    torch.Size([5, 6])
+    >>> net.dense(torch.rand(1, 3, 50, 60)).shape
+    torch.Size([1, 6, 12, 22])
+    """
+
+    def __init__(
+        self,
+        num_votes: int = 2,
+        in_channels: int = 3,
+        channels: Sequence[int] = (32, 32, 32),
+        hidden: Sequence[int] = (1024,),
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if num_votes < 1:
+            raise ValueError(f"num_votes must be at least 1, got {num_votes}")
+        if in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+        if len(channels) != 3 or min(channels) < 1:
+            raise ValueError(f"channels must be three positive widths, got {tuple(channels)}")
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"hidden must be positive widths, got {tuple(hidden)}")
+        self.num_votes = num_votes
+        self.in_channels = in_channels
+        self.channels = tuple(channels)
+        self.hidden = tuple(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.conv1 = nn.Conv2d(in_channels, channels[0], 6)
+        self.conv2 = nn.Conv2d(channels[0], channels[1], 4)
+        self.conv3 = nn.Conv2d(channels[1], channels[2], 3)
+        widths = [channels[2], *hidden, 3 * num_votes]
+        self.head = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 5 if i == 0 else 1)
+            for i, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew: Kaiming normal for the ReLU layers, the last layer a tenth of it."""
+        layers = [self.conv1, self.conv2, self.conv3, *self.head]
+        for layer in layers:
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+        # Votes start near the patch centre with confidence one half, whatever the widths.
+        with torch.no_grad():
+            last = layers[-1]
+            assert isinstance(last, nn.Conv2d)
+            last.weight.mul_(0.1)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that build this network again, as JSON can hold them."""
+        return {
+            "num_votes": self.num_votes,
+            "in_channels": self.in_channels,
+            "channels": list(self.channels),
+            "hidden": list(self.hidden),
+            "dropout": self.dropout.p,
+        }
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Logits of patches: ``[N, C, 39, 39]`` -> ``[N, 3k]``."""
+        self._check_input("patches", patches)
+        if patches.shape[2:] != (PATCH_SIZE, PATCH_SIZE):
+            raise ValueError(
+                f"patches must be [N, {self.in_channels}, {PATCH_SIZE}, {PATCH_SIZE}], got "
+                f"{list(patches.shape)}; whole images go through dense()"
+            )
+        return self.dense(patches, stride=_POOLED_STRIDE).flatten(1)
+
+    def dense(self, image: Tensor, stride: int = 1) -> Tensor:
+        """Logits of every ``stride``-th patch that fits the image, in one pass.
+
+        Parameters
+        ----------
+        image
+            ``[B, C, H, W]`` with ``H, W >= 39``. The votes are those of the pixels
+            ``19 + stride * i``: pad by 19 first to have a vote for every pixel.
+        stride
+            Distance in pixels between neighbouring votes; at least 1. The strides of the poolings
+            are taken where they divide it, and the fully connected layers are evaluated at the
+            wanted pixels only.
+
+        Returns
+        -------
+        Tensor
+            ``[B, 3k, ceil((H - 38) / stride), ceil((W - 38) / stride)]``.
+        """
+        self._check_input("image", image)
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1, got {stride}")
+        if image.shape[2] < PATCH_SIZE or image.shape[3] < PATCH_SIZE:
+            raise ValueError(
+                f"image must be at least {PATCH_SIZE} pixels high and wide, got "
+                f"{list(image.shape)}; pad it by {PATCH_SIZE // 2} on every side"
+            )
+        # `pooled` is the stride that the poolings have in the patch network, `step` the distance
+        # in pixels between the neighbouring samples kept here; what is not kept is dilated over.
+        relu, conv2d = torch.relu, nn.functional.conv2d
+        pooled, step = 1, 1
+        x = relu(self.conv1(image))
+        for layer in (self.conv2, self.conv3):
+            factor = 2 if stride % (2 * step) == 0 else 1
+            x = nn.functional.max_pool2d(x, 2, stride=factor, dilation=pooled // step)
+            pooled, step = pooled * 2, step * factor
+            x = relu(conv2d(x, layer.weight, layer.bias, dilation=pooled // step))
+        for i, layer in enumerate(self.head):
+            if i == 0:
+                x = conv2d(
+                    x,
+                    layer.weight,
+                    layer.bias,
+                    stride=stride // step,
+                    dilation=pooled // step,
+                )
+            else:
+                x = layer(self.dropout(relu(x)))
+        return x
+
+    def _check_input(self, name: str, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{name} must be [batch, {self.in_channels}, height, width], got {list(x.shape)}"
+            )
+
+
+class HybridActivation(nn.Module):
+    """Eq. 2 as a layer; see :func:`dvfast.hybrid_activation`."""
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return functional.hybrid_activation(logits, self.dim)
+
+
+class VotingLoss(nn.Module):
+    """Eq. 3 and 4 as a layer; see :func:`dvfast.voting_loss`."""
+
+    def __init__(self, lam: float = 384.0, reduction: str = "mean") -> None:
+        super().__init__()
+        self.lam = lam
+        self.reduction = reduction
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return functional.voting_loss(logits, target, self.lam, self.reduction)
+
+
+class VoteDensity(nn.Module):
+    """The voting density of section 2.3 as a layer; see :func:`dvfast.vote_density`."""
+
+    def __init__(
+        self,
+        sigma: float = 1.0,
+        window: int = 5,
+        *,
+        stride: int = 1,
+        offset: float | tuple[float, float] = 0,
+        max_offset: float | None = None,
+        interpolation: str = "nearest",
+    ) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self.window = window
+        self.stride = stride
+        self.offset = offset
+        self.max_offset = max_offset
+        self.interpolation = interpolation
+
+    def forward(self, votes: Tensor, size: tuple[int, int]) -> Tensor:
+        return functional.vote_density(
+            votes,
+            size,
+            sigma=self.sigma,
+            window=self.window,
+            stride=self.stride,
+            offset=self.offset,
+            max_offset=self.max_offset,
+            interpolation=self.interpolation,
+        )
