@@ -48,9 +48,13 @@ def cuda_sources() -> list[Path]:
 
 
 def extension() -> CppExtension:
-    sources = sorted((ROOT / "csrc").glob("cpu/*.cpp")) + sorted((ROOT / "csrc").glob("torch/*.cpp"))
+    sources = sorted((ROOT / "csrc").glob("cpu/*.cpp")) + sorted(
+        (ROOT / "csrc").glob("torch/*.cpp")
+    )
     cuda = cuda_sources()
-    print(f"dvfast: {len(sources)} C++ sources, {len(cuda)} CUDA sources, torch {torch.__version__}")
+    print(
+        f"dvfast: {len(sources)} C++ sources, {len(cuda)} CUDA sources, torch {torch.__version__}"
+    )
     return CppExtension(
         name="dvfast._C",
         sources=[str(path.relative_to(ROOT)) for path in [*sources, *cuda]],

@@ -1,8 +1,8 @@
 """Loads the native library and tells torch what C++ cannot: shapes, gradients, autocast.
 
-The schemas stand in ``csrc/torch/library.cpp``. Every operator has a fake kernel here (meta tensors,
-``torch.compile``), and a gradient where it is differentiable. The public face, with contracts and
-documentation, is :mod:`dvfast.functional`.
+The schemas stand in ``csrc/torch/library.cpp``. Every operator has a fake kernel here (for meta
+tensors and ``torch.compile``), and a gradient where it is differentiable. The public face, with
+contracts and documentation, is :mod:`dvfast.functional`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ def _find_library() -> Path:
     found = sorted(Path(__file__).parent.glob("_C*.so"))
     if not found:
         raise ImportError(
-            "the native library of dvfast is not built: run `pip install .` (or `pip install -e .`) "
-            "in the project's folder"
+            "the native library of dvfast is not built: run `pip install .` in the project's folder"
         )
     return found[0]
 

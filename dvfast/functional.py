@@ -11,7 +11,7 @@
 =========================  ==========================================================  =============
 
 Coordinates are ``(y, x)`` with pixel centres at the integers. Vote ``j`` owns the channels ``3j``
-(confidence), ``3j + 1`` (offset y) and ``3j + 2`` (offset x); an offset is *pixel minus nucleus*, so
+(confidence), ``3j + 1`` (offset y) and ``3j + 2`` (offset x). An offset is *pixel minus nucleus*:
 a vote lands at ``voter - offset``. Voters stand on the pixels ``offset + stride * i``.
 
 Contiguous, channels_last and sliced tensors are read as they are, without a copy.
@@ -21,14 +21,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from ._arguments import (
+    Offset,
+    check_gaussian,
+    check_grid,
+    check_min_distance,
+    check_votes,
+    choice,
+    limit,
+    pair,
+)
 from ._library import ops
 
 __all__ = [
+    "count_void_votes",
     "find_peaks",
     "hybrid_activation",
     "parzen_density",
@@ -37,8 +48,6 @@ __all__ = [
     "vote_targets",
     "voting_loss",
 ]
-
-Offset = float | tuple[float, float]
 
 _INTERPOLATIONS = {"nearest": 0, "bilinear": 1}
 _AREAS = {"box": 0, "disc": 1}
@@ -83,10 +92,10 @@ def hybrid_activation(logits: Tensor, dim: int = 1) -> Tensor:
             f"logits must have 3k channels in dimension {dim}, got {list(logits.shape)}"
         )
     if logits.dim() == 1:
-        return ops.hybrid_activation(logits.unsqueeze(0)).squeeze(0)
+        return cast(Tensor, ops.hybrid_activation(logits.unsqueeze(0)).squeeze(0))
     if dim % logits.dim() == 1:
-        return ops.hybrid_activation(logits)
-    return ops.hybrid_activation(logits.movedim(dim, 1)).movedim(1, dim)
+        return cast(Tensor, ops.hybrid_activation(logits))
+    return cast(Tensor, ops.hybrid_activation(logits.movedim(dim, 1)).movedim(1, dim))
 
 
 def voting_loss(
@@ -140,6 +149,7 @@ def voting_loss(
     if target.requires_grad:
         raise ValueError("target must not require a gradient: the loss takes it as constant")
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
+    loss: Tensor
     loss, _ = ops.voting_loss(logits, target, lam, reduction == "none", with_gradient)
     if reduction == "mean":
         patches = logits.numel() // logits.shape[1] if logits.shape[1] else 0
@@ -199,7 +209,7 @@ def vote_targets(
     >>> target[0, :, 0, 0]  # confidence, then pixel minus nucleus
     tensor([ 1., -1., -2.])
     """
-    _check_grid(stride)
+    check_grid(stride)
     if num_votes < 1:
         raise ValueError(f"num_votes must be at least 1, got {num_votes}")
     if not 0 <= r1 <= r2:
@@ -219,10 +229,11 @@ def vote_targets(
     for image in images:
         ends.append(ends[-1] + image.shape[0])
     splits = torch.tensor(ends, dtype=torch.int64, device=together.device)
-    offset_y, offset_x = _pair(offset)
-    return ops.vote_targets(
+    offset_y, offset_x = pair(offset)
+    target = ops.vote_targets(
         together.detach(), splits, *size, num_votes, r1, r2, beta, stride, offset_y, offset_x
     )
+    return cast(Tensor, target)
 
 
 def vote_map(
@@ -233,8 +244,7 @@ def vote_map(
     offset: Offset = 0,
     max_offset: float | None = None,
     interpolation: Literal["nearest", "bilinear"] = "nearest",
-    return_num_void: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor:
     r"""Sum the votes that land on each pixel (section 2.3).
 
     Confidences are added as 64-bit integers in units of 2⁻³⁰, so the map is the same to the bit for
@@ -256,17 +266,14 @@ def vote_map(
         ``"nearest"`` adds a confidence to the pixel nearest to the landing point (a tie goes to the
         greater coordinate), ``"bilinear"`` shares it among the four around it. Only the latter has
         a gradient with respect to the offsets; the former's is zero.
-    return_num_void
-        Also return how many votes of each image were void.
 
     Returns
     -------
     Tensor
         ``[B, height, width]``, the dtype of `votes`. Votes that land outside are lost. Votes that
         are NaN or infinite, or whose confidence exceeds 2³³ divided by the number of votes of the
-        image (never a confidence up to 1), are void: dropped and counted. Differentiable once.
-    Tensor
-        ``[B]`` int64, the number of void votes, if `return_num_void`.
+        image (never a confidence up to 1), are void: dropped, and counted by
+        :func:`count_void_votes`. Differentiable once.
 
     Raises
     ------
@@ -282,17 +289,41 @@ def vote_map(
     tensor([[[0.0000, 0.0000],
              [0.0000, 0.7500]]])
     """
-    _check_votes(votes, size)
-    _check_grid(stride)
-    result, num_void = ops.vote_map(
+    check_votes(votes, size)
+    check_grid(stride)
+    result, _ = ops.vote_map(
         votes,
         *size,
         stride,
-        *_pair(offset),
-        _limit("max_offset", max_offset),
-        _choice("interpolation", interpolation, _INTERPOLATIONS),
+        *pair(offset),
+        limit("max_offset", max_offset),
+        choice("interpolation", interpolation, _INTERPOLATIONS),
     )
-    return (result, num_void) if return_num_void else result
+    return cast(Tensor, result)
+
+
+def count_void_votes(votes: Tensor) -> Tensor:
+    """Count the votes that the density operators drop because they are void.
+
+    Parameters
+    ----------
+    votes
+        ``[B, 3k, h, w]``, float32 or float64.
+
+    Returns
+    -------
+    Tensor
+        ``[B]`` int64: votes that are NaN or infinite, or too confident; see :func:`vote_map`.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> dvfast.functional.count_void_votes(torch.tensor([1.0, 0.0, torch.nan]).reshape(1, 3, 1, 1))
+    tensor([1])
+    """
+    check_votes(votes, (0, 0))
+    _, num_void = ops.vote_map(votes.detach(), 0, 0, 1, 0.0, 0.0, math.inf, 0)
+    return cast(Tensor, num_void)
 
 
 def vote_density(
@@ -305,8 +336,7 @@ def vote_density(
     offset: Offset = 0,
     max_offset: float | None = None,
     interpolation: Literal["nearest", "bilinear"] = "nearest",
-    return_num_void: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor:
     r"""The voting density the fast way (section 2.3): the vote map, filtered with a Gaussian.
 
     .. math:: V(x) = \sum_t M(t)\, \frac{1}{2\pi\sigma^2}
@@ -317,7 +347,7 @@ def vote_density(
 
     Parameters
     ----------
-    votes, size, stride, offset, max_offset, interpolation, return_num_void
+    votes, size, stride, offset, max_offset, interpolation
         As for :func:`vote_map`.
     sigma
         Standard deviation in pixels.
@@ -327,7 +357,7 @@ def vote_density(
     Returns
     -------
     Tensor
-        ``[B, height, width]``, and the number of void votes if `return_num_void`. The same bits for
+        ``[B, height, width]``. The same bits for
         any number of threads. Differentiable once: the gradient of a confidence is the filtered
         upstream gradient where the vote landed. Rounding has no derivative; with ``"nearest"`` the
         gradient of an offset is that of the Gaussian centred on the pixel the vote was rounded to
@@ -346,20 +376,20 @@ def vote_density(
     >>> dvfast.vote_density(votes, (5, 5))[0, 2]
     tensor([0.0215, 0.0965, 0.1592, 0.0965, 0.0215])
     """
-    _check_votes(votes, size)
-    _check_grid(stride)
-    _check_gaussian(sigma, window)
-    result, num_void = ops.vote_density(
+    check_votes(votes, size)
+    check_grid(stride)
+    check_gaussian(sigma, window)
+    result, _ = ops.vote_density(
         votes,
         *size,
         sigma,
         window,
         stride,
-        *_pair(offset),
-        _limit("max_offset", max_offset),
-        _choice("interpolation", interpolation, _INTERPOLATIONS),
+        *pair(offset),
+        limit("max_offset", max_offset),
+        choice("interpolation", interpolation, _INTERPOLATIONS),
     )
-    return (result, num_void) if return_num_void else result
+    return cast(Tensor, result)
 
 
 def parzen_density(
@@ -372,8 +402,7 @@ def parzen_density(
     offset: Offset = 0,
     radius: float | None = None,
     area: Literal["box", "disc"] = "box",
-    return_num_void: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor:
     r"""The voting density exactly (eq. 6 and 7): a Gaussian at every landing point, not rounded.
 
     .. math:: V(x) = \sum_{y \in B(x)} \sum_j w_j(y)\, \frac{1}{2\pi\sigma^2}
@@ -381,7 +410,7 @@ def parzen_density(
 
     Parameters
     ----------
-    votes, size, stride, offset, return_num_void
+    votes, size, stride, offset
         As for :func:`vote_map`.
     sigma
         Standard deviation in pixels.
@@ -395,7 +424,7 @@ def parzen_density(
     Returns
     -------
     Tensor
-        ``[B, height, width]``, and the number of void votes if `return_num_void`. Summed in fixed
+        ``[B, height, width]``. Summed in fixed
         point as in :func:`vote_map`: the same bits for any number of threads. Differentiable once.
 
     Raises
@@ -410,20 +439,20 @@ def parzen_density(
     >>> dvfast.parzen_density(votes, (1, 2))  # centred on x = -0.4
     tensor([[[0.1469, 0.0597]]])
     """
-    _check_votes(votes, size)
-    _check_grid(stride)
-    _check_gaussian(sigma, window)
-    result, num_void = ops.parzen_density(
+    check_votes(votes, size)
+    check_grid(stride)
+    check_gaussian(sigma, window)
+    result, _ = ops.parzen_density(
         votes,
         *size,
         sigma,
         window,
         stride,
-        *_pair(offset),
-        _limit("radius", radius),
-        _choice("area", area, _AREAS),
+        *pair(offset),
+        limit("radius", radius),
+        choice("area", area, _AREAS),
     )
-    return (result, num_void) if return_num_void else result
+    return cast(Tensor, result)
 
 
 def find_peaks(
@@ -472,47 +501,6 @@ def find_peaks(
         raise ValueError(f"density must be [H, W], got {list(density.shape)}")
     if math.isnan(threshold):
         raise ValueError("threshold must be a number, got NaN")
-    if min_distance < 1:
-        raise ValueError(f"min_distance must be at least 1, got {min_distance}")
+    check_min_distance(min_distance)
     index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
     return index.to(density.dtype), density[index[:, 0], index[:, 1]]
-
-
-def _pair(offset: Offset) -> tuple[float, float]:
-    y, x = offset if isinstance(offset, tuple) else (offset, offset)
-    if not (math.isfinite(y) and math.isfinite(x)):
-        raise ValueError(f"offset must be finite, got {offset}")
-    return float(y), float(x)
-
-
-def _limit(name: str, value: float | None) -> float:
-    if value is None:
-        return math.inf
-    if not value >= 0:
-        raise ValueError(f"{name} must be at least 0, or None for no limit, got {value}")
-    return float(value)
-
-
-def _choice(name: str, value: str, choices: dict[str, int]) -> int:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    return choices[value]
-
-
-def _check_votes(votes: Tensor, size: tuple[int, int]) -> None:
-    if votes.dim() != 4 or votes.shape[1] % 3:
-        raise ValueError(f"votes must be [B, 3k, h, w], got {list(votes.shape)}")
-    if len(size) != 2 or size[0] < 0 or size[1] < 0:
-        raise ValueError(f"size must be (height, width), got {size}")
-
-
-def _check_grid(stride: int) -> None:
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
-
-
-def _check_gaussian(sigma: float, window: int) -> None:
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be positive and finite, got {sigma}")
-    if not (1 <= window <= 255 and window % 2 == 1):
-        raise ValueError(f"window must be an odd number of pixels from 1 to 255, got {window}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +80,12 @@ class DeepVotingNet(nn.Module):
         widths = [channels[2], *hidden, 3 * num_votes]
         self.head = nn.ModuleList(
             nn.Conv2d(n_in, n_out, 5 if i == 0 else 1)
-            for i, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False))
+            for i, (n_in, n_out) in enumerate(itertools.pairwise(widths))
         )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew: Kaiming normal for the ReLU layers, the last layer a tenth of it."""
+        """Draw the weights anew: Kaiming normal, the last layer a tenth of that."""
         layers = [self.conv1, self.conv2, self.conv3, *self.head]
         for layer in layers:
             assert isinstance(layer, nn.Conv2d)
@@ -143,28 +145,37 @@ class DeepVotingNet(nn.Module):
                 f"image must be at least {PATCH_SIZE} pixels high and wide, got "
                 f"{list(image.shape)}; pad it by {PATCH_SIZE // 2} on every side"
             )
+        return self.head_pass(self.trunk_pass(image, stride), stride)
+
+    def trunk_pass(self, image: Tensor, stride: int) -> Tensor:
+        """The convolutions and poolings of :meth:`dense`; samples lie ``gcd(stride, 4)`` apart."""
         # `pooled` is the stride that the poolings have in the patch network, `step` the distance
         # in pixels between the neighbouring samples kept here; what is not kept is dilated over.
-        relu, conv2d = torch.relu, nn.functional.conv2d
         pooled, step = 1, 1
-        x = relu(self.conv1(image))
+        x = torch.relu(self.conv1(image))
         for layer in (self.conv2, self.conv3):
             factor = 2 if stride % (2 * step) == 0 else 1
             x = nn.functional.max_pool2d(x, 2, stride=factor, dilation=pooled // step)
             pooled, step = pooled * 2, step * factor
-            x = relu(conv2d(x, layer.weight, layer.bias, dilation=pooled // step))
-        for i, layer in enumerate(self.head):
+            dilation = pooled // step
+            x = torch.relu(nn.functional.conv2d(x, layer.weight, layer.bias, dilation=dilation))
+        return x
+
+    def head_pass(self, features: Tensor, stride: int) -> Tensor:
+        """The fully connected layers of :meth:`dense` over what :meth:`trunk_pass` returned."""
+        step = math.gcd(stride, _POOLED_STRIDE)
+        for i, layer in enumerate(cast(Sequence[nn.Conv2d], self.head)):
             if i == 0:
-                x = conv2d(
-                    x,
+                features = nn.functional.conv2d(
+                    features,
                     layer.weight,
                     layer.bias,
                     stride=stride // step,
-                    dilation=pooled // step,
+                    dilation=_POOLED_STRIDE // step,
                 )
             else:
-                x = layer(self.dropout(relu(x)))
-        return x
+                features = layer(self.dropout(torch.relu(features)))
+        return features
 
     def _check_input(self, name: str, x: Tensor) -> None:
         if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -187,7 +198,9 @@ class HybridActivation(nn.Module):
 class VotingLoss(nn.Module):
     """Eq. 3 and 4 as a layer; see :func:`dvfast.voting_loss`."""
 
-    def __init__(self, lam: float = 384.0, reduction: str = "mean") -> None:
+    def __init__(
+        self, lam: float = 384.0, reduction: Literal["mean", "sum", "none"] = "mean"
+    ) -> None:
         super().__init__()
         self.lam = lam
         self.reduction = reduction
@@ -207,7 +220,7 @@ class VoteDensity(nn.Module):
         stride: int = 1,
         offset: float | tuple[float, float] = 0,
         max_offset: float | None = None,
-        interpolation: str = "nearest",
+        interpolation: Literal["nearest", "bilinear"] = "nearest",
     ) -> None:
         super().__init__()
         self.sigma = sigma

@@ -44,8 +44,7 @@ def voting_loss(
     target_confidence, target_offset = _split(target)
     distance = (offset - target_offset).square().sum(dim=2)
     vote_loss = 0.5 * (
-        target_confidence * confidence * distance
-        + lam * (confidence - target_confidence).square()
+        target_confidence * confidence * distance + lam * (confidence - target_confidence).square()
     )
     patch_loss = vote_loss.sum(dim=1)
     if reduction == "none":
@@ -170,9 +169,7 @@ def parzen_density(
     """
     confidence, landing = _landings(votes, stride, offset, None)
     voter = _voters(votes, stride, offset)
-    return _spread(
-        confidence, landing, _nearest(landing), size, sigma, window, voter, radius, area
-    )
+    return _spread(confidence, landing, _nearest(landing), size, sigma, window, voter, radius, area)
 
 
 def find_peaks(
@@ -241,7 +238,7 @@ def _voters(votes: Tensor, stride: int, offset: float | tuple[float, float]) -> 
 def _landings(
     votes: Tensor, stride: int, offset: float | tuple[float, float], max_offset: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Confidences ``[B, k, h, w]``, zero where the vote is void, and landings ``[B, k, 2, h, w]``."""
+    """Confidences ``[B, k, h, w]``, 0 where a vote is void, and landings ``[B, k, 2, h, w]``."""
     confidence, d = _split(votes)
     valid = confidence.isfinite() & d.isfinite().all(dim=2)
     if max_offset is not None:

@@ -21,7 +21,7 @@ _ASK = [
     sys.executable,
     "-I",
     "-c",
-    "import torch, pathlib; print(torch.__version__); print(pathlib.Path(torch.__file__).parents[1])",
+    "import torch, pathlib; print(torch.__version__, pathlib.Path(torch.__file__).parents[1])",
 ]
 
 
@@ -30,7 +30,7 @@ def outer_torch() -> tuple[str, str] | None:
     asked = subprocess.run(_ASK, capture_output=True, text=True)
     if asked.returncode != 0:
         return None
-    version, folder = asked.stdout.splitlines()[-2:]
+    version, folder = asked.stdout.strip().split(" ", 1)
     major, minor = (int(part) for part in version.split(".")[:2])
     return (version, folder) if (major, minor) >= _MINIMUM else None
 

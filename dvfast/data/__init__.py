@@ -1,0 +1,43 @@
+"""Images, clicks, and the files that hold them."""
+
+from __future__ import annotations
+
+from .clicks import (
+    POINT_SUFFIXES,
+    from_corner_origin,
+    read_points,
+    to_corner_origin,
+    write_csv,
+    write_geojson,
+)
+from .files import Sample, atomic_path, load_sample, pair_by_stem
+from .images import (
+    IMAGE_SUFFIXES,
+    image_to_tensor,
+    list_images,
+    read_image,
+    resample,
+    resample_points,
+)
+from .points import check_points, check_scores
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "POINT_SUFFIXES",
+    "Sample",
+    "atomic_path",
+    "check_points",
+    "check_scores",
+    "from_corner_origin",
+    "image_to_tensor",
+    "list_images",
+    "load_sample",
+    "pair_by_stem",
+    "read_image",
+    "read_points",
+    "resample",
+    "resample_points",
+    "to_corner_origin",
+    "write_csv",
+    "write_geojson",
+]

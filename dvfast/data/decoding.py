@@ -1,0 +1,175 @@
+"""Decoders: Pillow for PNG and JPEG, tifffile for TIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import InputError
+
+__all__ = ["decode_pillow", "decode_tiff"]
+
+
+def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDArray[Any]:
+    """Decode a file with Pillow.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An existing file.
+    formats : tuple of str
+        Pillow's names of the formats to try.
+
+    Returns
+    -------
+    numpy.ndarray [H, W] or [H, W, 3], uint8, uint16 or float32
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded, to the last pixel, into one of these.
+    """
+    try:
+        with Image.open(path, formats=formats) as image:
+            # A multi-picture JPEG carries previews after its picture; PNG pages are an animation.
+            pages = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            if pages != 1:
+                raise InputError(f"{path}: holds {pages} frames, expected a single image")
+            image.load()
+            upright = ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO") else image
+            return _pillow_to_array(path, upright)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path}: not an image that can be read, expected PNG, JPEG or TIFF"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: {error}; store it as uncompressed TIFF") from None
+    except Exception as error:
+        # Decoders raise anything on corrupt data: OSError, SyntaxError, struct.error, zlib.error.
+        raise InputError(f"{path}: the image is damaged or truncated: {error}") from error
+
+
+def _pillow_to_array(path: Path, image: Image.Image) -> NDArray[Any]:
+    mode = image.mode
+    if mode == "1":
+        return np.array(image.convert("L"))
+    if mode in ("L", "RGB", "F"):
+        return np.array(image)
+    if mode == "LA":
+        return np.array(image.getchannel(0))
+    if mode in ("P", "PA", "RGBA", "RGBX"):
+        return np.array(image.convert("RGB"))
+    # Older Pillows open 16-bit grey PNG as 32-bit integers.
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
+        return np.array(image).astype(np.uint16)
+    raise InputError(
+        f"{path}: pixels of kind {mode!r}, expected grey or RGB with 8 or 16 bits or grey floats; "
+        "convert the image to RGB"
+    )
+
+
+def decode_tiff(path: Path) -> NDArray[Any]:
+    """Decode a TIFF file that holds one 2-D image, grey or RGB; of a pyramid, its base.
+
+    Compressions for which tifffile wants the package imagecodecs (LZW, JPEG) go through Pillow
+    where that package is missing.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An existing file.
+
+    Returns
+    -------
+    numpy.ndarray [H, W] or [H, W, 3], uint8, uint16 or float32
+
+    Raises
+    ------
+    InputError
+        On several pages, other colour spaces or number types, damaged or truncated files.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page, axes = _only_page(path, tiff)
+            try:
+                pixels = tiff.series[0].asarray()
+            except ValueError as error:
+                if "imagecodecs" not in str(error):
+                    raise
+                return _decode_without_imagecodecs(path, page)
+            return _tiff_to_array(path, page, axes, pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        # Decoders raise anything on corrupt data: ValueError, IndexError, struct.error, zlib.error.
+        raise InputError(f"{path}: the TIFF is damaged or truncated: {error}") from error
+
+
+def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
+    if len(tiff.series) != 1:
+        shapes = ", ".join("x".join(map(str, series.shape)) for series in tiff.series[:4])
+        raise InputError(
+            f"{path}: holds {len(tiff.series)} images ({shapes or 'no pages'}), expected one; "
+            "export the one to be analysed"
+        )
+    series = tiff.series[0]
+    if series.axes not in ("YX", "YXS", "SYX"):
+        shape = "x".join(map(str, series.shape))
+        raise InputError(
+            f"{path}: a multi-page TIFF of shape {shape} with axes {series.axes}, expected one "
+            "2-D image; export a single plane, or merge the channels to RGB"
+        )
+    return series.keyframe, series.axes
+
+
+def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
+    photometric = getattr(page.photometric, "name", str(page.photometric))
+    if photometric not in ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "YCBCR"):
+        raise InputError(
+            f"{path}: colour space {photometric}, expected grey or RGB; convert the image to RGB"
+        )
+    if pixels.dtype.kind == "b":
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    elif pixels.dtype.kind == "f":
+        pixels = pixels.astype(np.float32)
+    elif pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+    else:
+        raise InputError(
+            f"{path}: pixels of type {pixels.dtype}, expected uint8, uint16 or floating point; "
+            "convert the image first"
+        )
+    if axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3:
+        colours = 3 if photometric in ("RGB", "YCBCR") else 1
+        if pixels.shape[2] not in (colours, colours + 1):
+            raise InputError(
+                f"{path}: {pixels.shape[2]} channels of kind {photometric}, expected grey or RGB, "
+                "with or without alpha; merge the channels to RGB"
+            )
+        pixels = pixels[..., :3] if colours == 3 else pixels[..., 0]
+    if photometric == "PALETTE":
+        colours16: NDArray[np.uint16] = page.colormap[:, pixels]
+        return np.moveaxis(colours16 >> 8, 0, -1).astype(np.uint8)
+    if photometric == "MINISWHITE" and pixels.dtype.kind == "u":
+        return np.iinfo(pixels.dtype).max - pixels
+    return pixels
+
+
+def _decode_without_imagecodecs(path: Path, page: Any) -> NDArray[Any]:
+    # Pillow would quietly cut 16-bit colour to 8 bits.
+    if page.samplesperpixel > 1 and page.bitspersample > 8:
+        raise InputError(
+            f"{path}: {page.bitspersample}-bit colour compressed with {page.compression.name} "
+            "needs the package imagecodecs: pip install imagecodecs"
+        )
+    return decode_pillow(path, formats=("TIFF",))

@@ -1,0 +1,268 @@
+"""Images from files, as tensors, and at another scale."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .decoding import decode_pillow, decode_tiff
+from .paths import existing_file, visible_files
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "image_to_tensor",
+    "list_images",
+    "read_image",
+    "resample",
+    "resample_points",
+]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_Points = TypeVar("_Points", NDArray[Any], torch.Tensor)
+
+
+def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read one 2-D image: PNG, JPEG or TIFF, recognised by content and not by name.
+
+    Transparency is dropped, palettes become RGB, 1-bit images become 0 and 255. A JPEG is turned
+    the way its EXIF orientation says; PNG and TIFF are left as they lie. PNG with 16 bits per
+    colour channel is read with 8 (16-bit grey keeps its 16 bits); store such images as TIFF.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    numpy.ndarray [H, W] or [H, W, 3], uint8, uint16 or float32
+        Values as stored; a floating image is not rescaled.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, empty, truncated, of another format, has several pages,
+        no pixels, or a colour space or number type other than the above. The message names the
+        file.
+    """
+    path = existing_file(path)
+    try:
+        with open(path, "rb") as file:
+            signature = file.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+    image = decode_tiff(path) if signature in _TIFF_SIGNATURES else decode_pillow(path)
+    if 0 in image.shape:
+        raise InputError(f"{path}: the image has no pixels, its shape is {list(image.shape)}")
+    return np.ascontiguousarray(image)
+
+
+def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
+    """Convert an array to what the network takes.
+
+    uint8 is divided by 255, uint16 by 65535, floating images must lie within [0, 1] already.
+    Grey is repeated for three channels, RGB is weighted (0.2125, 0.7154, 0.0721) for one, and a
+    fourth channel, alpha, is dropped.
+
+    Parameters
+    ----------
+    image : numpy.ndarray [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], uint8, uint16 or floating
+        Never modified, never aliased.
+    channels : {1, 3}
+        Channels of the result.
+
+    Returns
+    -------
+    torch.Tensor [C, H, W], float32, in [0, 1]
+
+    Raises
+    ------
+    InputError
+        On any other shape, size, number type, range or number of channels.
+
+    Examples
+    --------
+    >>> image_to_tensor(np.array([[0, 51]], dtype=np.uint8), channels=1)
+    tensor([[[0.0000, 0.2000]]])
+    """
+    if channels not in (1, 3):
+        raise InputError(f"channels: came as {channels}, expected 1 (grey) or 3 (RGB)")
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        raise InputError(
+            f"image: came with shape {list(image.shape)}, expected [H, W], [H, W, 1], [H, W, 3] "
+            "or [H, W, 4], channels last"
+        )
+    if 0 in image.shape:
+        raise InputError(f"image: has no pixels, its shape is {list(image.shape)}")
+    full_scale = _full_scale(image)
+    planes = np.array(np.moveaxis(image[..., :3], -1, 0), dtype=np.float32, order="C")
+    planes /= full_scale
+    if channels == 1 and len(planes) == 3:
+        from skimage.color import rgb2gray
+
+        # The three weights add up to 1 in real numbers but may not in float32.
+        planes = np.minimum(rgb2gray(planes, channel_axis=0), np.float32(1))[None]
+    tensor = torch.from_numpy(planes)
+    return tensor.repeat(channels, 1, 1) if len(tensor) < channels else tensor
+
+
+def _full_scale(image: NDArray[Any]) -> float:
+    kind, size = image.dtype.kind, image.dtype.itemsize
+    if kind == "u" and size <= 2:
+        return 255.0 if size == 1 else 65535.0
+    if kind != "f":
+        raise InputError(
+            f"image: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]; "
+            "convert it first, for instance with image.astype(np.uint8)"
+        )
+    if not np.isfinite(image).all():
+        raise InputError("image: holds NaN or infinity, expected finite values in [0, 1]")
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise InputError(
+            f"image: floating values span [{low:g}, {high:g}], expected [0, 1]; divide by the "
+            "largest value the camera can give (255, 4095, 65535)"
+        )
+    return 1.0
+
+
+def list_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Expand files, folders and glob patterns into image files.
+
+    A file is taken as given; of a folder, the images directly inside; of a pattern (``*``, ``?``,
+    ``[...]``, ``**``), the images among its matches. Images go by `IMAGE_SUFFIXES`, in either case.
+
+    Parameters
+    ----------
+    inputs : path or iterable of paths
+        In the order in which the images are wanted.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted by name within a folder or a pattern; a file that is named twice comes once.
+
+    Raises
+    ------
+    InputError
+        If one of `inputs`, or all of them together, gives no image.
+    """
+    items = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    found: dict[str, Path] = {}
+    for item in items:
+        for path in _expand(item):
+            found.setdefault(os.path.realpath(path), path)
+    if not found:
+        raise InputError("inputs: came empty, expected image files, folders or patterns")
+    return list(found.values())
+
+
+def _expand(item: str | os.PathLike[str]) -> list[Path]:
+    path = Path(item)
+    if path.is_dir():
+        candidates, what = visible_files(path), "holds no images"
+    elif path.exists():
+        return [path]
+    elif glob.has_magic(str(item)):
+        matches = sorted(glob.glob(str(item), recursive=True))
+        candidates, what = [Path(m) for m in matches if os.path.isfile(m)], "matches no images"
+    else:
+        raise InputError(f"{item}: no such file or folder")
+    images = [p for p in candidates if p.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise InputError(f"{item}: {what} ({', '.join(IMAGE_SUFFIXES)})")
+    return images
+
+
+def resample(image: torch.Tensor, scale: float) -> torch.Tensor:
+    """Resize an image bilinearly, with anti-aliasing when it shrinks.
+
+    Sizes are rounded, so the true scale is the ratio of the sizes: map points with
+    `resample_points`, not with `scale`.
+
+    Parameters
+    ----------
+    image : torch.Tensor [C, H, W], floating
+    scale : float
+        New pixels per old pixel, > 0.
+
+    Returns
+    -------
+    torch.Tensor [C, max(1, round(H * scale)), max(1, round(W * scale))]
+        `image` itself for a scale of 1.
+
+    Raises
+    ------
+    InputError
+        On another number of dimensions, an image without pixels, or a scale that is not positive
+        and finite.
+
+    Examples
+    --------
+    >>> resample(torch.rand(3, 40, 61), 0.5).shape
+    torch.Size([3, 20, 30])
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise InputError(f"image: came with shape {list(image.shape)}, expected [C, H, W]")
+    if not (math.isfinite(scale) and scale > 0):
+        raise InputError(f"scale: came as {scale}, expected a positive number")
+    if scale == 1:
+        return image
+    size = [max(1, round(length * scale)) for length in image.shape[1:]]
+    return torch.nn.functional.interpolate(
+        image[None], size=size, mode="bilinear", align_corners=False, antialias=scale < 1
+    )[0]
+
+
+def resample_points(points: _Points, from_size: Sequence[int], to_size: Sequence[int]) -> _Points:
+    """Map points between two sizes of one image; pixel corners fall onto pixel corners.
+
+    Per axis, ``(p + 0.5) * to / from - 0.5``. The same call with the sizes exchanged is the
+    inverse.
+
+    Parameters
+    ----------
+    points : numpy.ndarray or torch.Tensor [n, 2]
+        (y, x), pixel centres at integers.
+    from_size, to_size : sequence of two ints
+        (H, W), at least 1.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor [n, 2]
+        Of the type of `points`, floating.
+
+    Raises
+    ------
+    InputError
+        On another shape, or sizes that are not two positive numbers.
+
+    Examples
+    --------
+    >>> resample_points(np.array([[0.0, 9.0]]), (10, 10), (5, 20))
+    array([[-0.25, 18.5 ]])
+    """
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InputError(f"points: came with shape {list(points.shape)}, expected [n, 2]")
+    for name, size in (("from_size", from_size), ("to_size", to_size)):
+        if len(size) != 2 or min(size) < 1:
+            raise InputError(f"{name}: came as {tuple(size)}, expected (H, W), both at least 1")
+    centred = points + 0.5
+    if isinstance(centred, torch.Tensor):
+        return centred * centred.new_tensor(to_size) / centred.new_tensor(from_size) - 0.5
+    return centred * np.asarray(to_size, centred.dtype) / np.asarray(from_size, centred.dtype) - 0.5

@@ -1,0 +1,189 @@
+"""Detections drawn over the image, and density maps as pictures."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw
+from scipy.spatial import KDTree
+
+from ..data.files import atomic_path
+from ..data.images import image_to_tensor, resample_points
+from ..data.points import check_points
+from ..errors import InputError
+
+__all__ = ["density_to_rgb", "draw_overlay", "write_png"]
+
+_YELLOW = (255, 225, 0)
+_GREEN = (0, 200, 60)
+_DARK = (20, 20, 20)
+
+# Pillow draws without anti-aliasing: a marker is drawn this many times larger, then shrunk.
+_SUPERSAMPLING = 8
+
+_SMALLEST_SIDE = 768
+
+
+def draw_overlay(
+    image: NDArray[Any],
+    points: ArrayLike | torch.Tensor,
+    *,
+    radius: float | None = None,
+    truth: ArrayLike | torch.Tensor | None = None,
+) -> NDArray[np.uint8]:
+    """Draw detections, and annotations if there are any, over an image.
+
+    A detection is a yellow dot with a dark outline in a thin ring. With `truth` the rings go to
+    the annotations, in green, and the detections are dots alone, as in the paper's figure 2. Images
+    whose longer side is short of 768 pixels are enlarged by a whole factor first, without
+    smoothing, so that markers can be told apart.
+
+    Parameters
+    ----------
+    image : numpy.ndarray [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or floating in [0, 1]
+    points : array_like or torch.Tensor [n, 2]
+        (y, x) in pixels of `image`, pixel centres at integers.
+    radius : float, optional
+        Radius of the rings in pixels of `image`, > 0. By default it follows the image size and
+        the distance between detections.
+    truth : array_like or torch.Tensor [m, 2], optional
+        The annotations, as `points`.
+
+    Returns
+    -------
+    numpy.ndarray [f * H, f * W, 3], uint8
+        With f the whole factor; markers beyond the border are cut off.
+
+    Raises
+    ------
+    InputError
+        If the image, a point set or the radius is not as above.
+
+    Examples
+    --------
+    >>> draw_overlay(np.zeros((384, 200)), [(10, 20)]).shape
+    (768, 400, 3)
+    """
+    detections = check_points(points)
+    annotations = None if truth is None else check_points(truth, "truth")
+    if radius is not None and not (np.isfinite(radius) and radius > 0):
+        raise InputError(f"radius: came as {radius}, expected a positive number of pixels")
+    planes = image_to_tensor(image, channels=3)
+    pixels = planes.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+    height, width = pixels.shape[:2]
+    factor = -(-_SMALLEST_SIDE // max(height, width))
+    canvas = Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
+    size = min(max(canvas.size) / 96, 20.0, factor * _room(detections))
+    dot = max(0.3 * size, 1.5)
+    ring = max(size, 4.0) if radius is None else factor * radius
+    sizes = (height, width), (height * factor, width * factor)
+    if annotations is not None:
+        _stamp(canvas, _marker(_GREEN, ring=ring), resample_points(annotations, *sizes))
+    marker = _marker(_YELLOW, dot=dot, ring=ring if annotations is None else 0)
+    _stamp(canvas, marker, resample_points(detections, *sizes))
+    return np.array(canvas)
+
+
+def _room(points: NDArray[Any]) -> float:
+    """Return the radius at which rings around half of the points would just not touch."""
+    if len(points) < 2:
+        return float("inf")
+    distances = KDTree(points).query(points, k=2)[0][:, 1]
+    return float(np.median(distances)) / 2
+
+
+def _marker(colour: tuple[int, int, int], *, dot: float = 0, ring: float = 0) -> Image.Image:
+    line = 1.5
+    half = int(np.ceil(max(dot + line, ring + line))) + 1
+    side = (2 * half + 1) * _SUPERSAMPLING
+    # Transparent pixels carry the marker's colour, otherwise shrinking would fringe it with black.
+    sprite = Image.new("RGBA", (side, side), (*colour, 0))
+    draw = ImageDraw.Draw(sprite)
+
+    def circle(radius: float, **style: Any) -> None:
+        centre, reach = (side - 1) / 2, radius * _SUPERSAMPLING
+        draw.ellipse((centre - reach, centre - reach, centre + reach, centre + reach), **style)
+
+    if ring:
+        circle(ring + line / 2, outline=(*colour, 255), width=round(line * _SUPERSAMPLING))
+    if dot:
+        circle(dot + line, fill=(*_DARK, 255))
+        circle(dot, fill=(*colour, 255))
+    return sprite.resize((2 * half + 1, 2 * half + 1), Image.Resampling.BOX)
+
+
+def _stamp(canvas: Image.Image, marker: Image.Image, points: NDArray[Any]) -> None:
+    half = marker.width // 2
+    # Far outside, Pillow's 32-bit coordinates would overflow; such a marker is cut off anyway.
+    reach = np.array((canvas.height, canvas.width)) + half
+    near = points[((points >= -half) & (points <= reach)).all(axis=1)]
+    for y, x in np.rint(near).astype(int).tolist():
+        canvas.paste(marker, (x - half, y - half), marker)
+
+
+def density_to_rgb(density: ArrayLike | torch.Tensor) -> NDArray[np.uint8]:
+    """Colour a density map with Matplotlib's perceptually uniform "magma", from 0 to its maximum.
+
+    Parameters
+    ----------
+    density : array_like or torch.Tensor [H, W]
+        Finite. Negative values count as 0; a map of zeros comes out black.
+
+    Returns
+    -------
+    numpy.ndarray [H, W, 3], uint8
+
+    Raises
+    ------
+    InputError
+        On another number of dimensions, no pixels, NaN or infinity.
+
+    Examples
+    --------
+    >>> density_to_rgb([[0.0, 2.0]]).tolist()
+    [[[0, 0, 3], [251, 252, 191]]]
+    """
+    from matplotlib import colormaps
+
+    if isinstance(density, torch.Tensor):
+        density = density.detach().float().cpu().numpy()
+    values = np.asarray(density, dtype=np.float64)
+    if values.ndim != 2 or 0 in values.shape:
+        raise InputError(f"density: came with shape {list(values.shape)}, expected [H, W]")
+    if not np.isfinite(values).all():
+        raise InputError("density: holds NaN or infinity, expected finite values")
+    highest = values.max()
+    scaled = values.clip(0) / highest if highest > 0 else np.zeros_like(values)
+    coloured: NDArray[np.uint8] = np.asarray(colormaps["magma"](scaled, bytes=True))
+    return np.ascontiguousarray(coloured[..., :3])
+
+
+def write_png(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+    """Write an image as PNG.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Ends in ``.png``. Replaced atomically if it exists.
+    array : numpy.ndarray [H, W] or [H, W, 3] uint8, or [H, W] uint16
+
+    Raises
+    ------
+    InputError
+        On another suffix, shape or number type, or a folder that cannot be written.
+    """
+    if not str(path).lower().endswith(".png"):
+        raise InputError(f"{path}: expected a file name that ends in .png")
+    grey = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)
+    colour = array.ndim == 3 and array.shape[2:] == (3,) and array.dtype == np.uint8
+    if not (grey or colour) or 0 in array.shape:
+        raise InputError(
+            f"array: came as {array.dtype} with shape {list(array.shape)}, expected uint8 [H, W] "
+            "or [H, W, 3], or uint16 [H, W]"
+        )
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format="PNG")

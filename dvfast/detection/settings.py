@@ -1,0 +1,72 @@
+"""How a density becomes points; travels with the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._arguments import check_gaussian, check_grid, check_min_distance, limit
+from ..scan import PADDINGS
+
+__all__ = ["DetectionSettings"]
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """What happens between an image and its nuclei. Lengths are pixels at the model's scale.
+
+    Parameters
+    ----------
+    stride
+        Distance between voters. Densities are multiplied by its square, so that they, and an
+        absolute threshold, do not depend on it.
+    sigma, window
+        The Gaussian of :func:`dvfast.vote_density`.
+    threshold, relative, min_distance
+        As for :func:`dvfast.find_peaks`.
+    max_offset
+        Votes longer than this do not count; ``None``: all count.
+    padding
+        What surrounds the image; see :func:`dvfast.scan`.
+
+    Examples
+    --------
+    >>> import dvfast
+    >>> dvfast.DetectionSettings(sigma=3.0, window=13).stride
+    1
+    """
+
+    stride: int = 1
+    sigma: float = 1.0
+    window: int = 5
+    threshold: float = 0.2
+    relative: bool = True
+    min_distance: int = 1
+    max_offset: float | None = None
+    padding: str = "reflect"
+
+    def __post_init__(self) -> None:
+        check_grid(self.stride)
+        check_gaussian(self.sigma, self.window)
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"threshold must be finite, got {self.threshold}")
+        check_min_distance(self.min_distance)
+        limit("max_offset", self.max_offset)
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DetectionSettings:
+        """The inverse of :meth:`to_dict`; unknown names are an error."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown detection settings: {', '.join(unknown)}")
+        return cls(**values)

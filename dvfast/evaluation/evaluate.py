@@ -1,0 +1,70 @@
+"""How good a detector is on a folder of annotated images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from ..data import Sample, load_sample, pair_by_stem
+from .matching import MatchMode
+from .metrics import Evaluation, evaluate_points
+
+if TYPE_CHECKING:
+    from ..detection import Detector
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    detector: Detector,
+    folder: str | os.PathLike[str],
+    radius: float,
+    *,
+    mode: MatchMode = "one-to-one",
+    stride: int | None = None,
+    threshold: float | None = None,
+    pixel_size: float | None = None,
+    track: Callable[[list[Sample]], Iterable[Sample]] = iter,
+) -> Evaluation:
+    """Detect in every image of a folder and compare with its clicks.
+
+    Parameters
+    ----------
+    detector
+        What to evaluate.
+    folder
+        Images with click files of the same stem, see :func:`dvfast.data.pair_by_stem`.
+    radius
+        Of the ground-truth circles, in pixels of the images; the paper takes half the average
+        radius of a nucleus.
+    mode
+        How points are matched, see :func:`dvfast.evaluation.match_points`.
+    stride, threshold, pixel_size
+        As for :meth:`dvfast.Detector.detect`.
+    track
+        Wraps the samples, to show progress.
+
+    Returns
+    -------
+    Evaluation
+        ``print`` it for a table.
+
+    Raises
+    ------
+    InputError
+        If an image or a click file cannot be used.
+
+    Examples
+    --------
+    >>> import dvfast
+    >>> detector = dvfast.Detector.from_pretrained("ihc")
+    >>> print(dvfast.evaluate(detector, "tiles/test", radius=6.6))  # doctest: +SKIP
+    """
+    pairs, names = [], []
+    for sample in track(pair_by_stem(folder)):
+        image, annotations = load_sample(sample)
+        result = detector.detect(image, stride=stride, threshold=threshold, pixel_size=pixel_size)
+        pairs.append((result.points, annotations))
+        names.append(sample.stem)
+    return evaluate_points(pairs, radius, mode, names=names)

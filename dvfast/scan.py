@@ -1,0 +1,212 @@
+"""Votes for every pixel of an image: the sliding window, and the same in one dense pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .functional import hybrid_activation
+from .nn import PATCH_SIZE, DeepVotingNet
+
+__all__ = ["PADDINGS", "pad_image", "scan"]
+
+PADDINGS = ("reflect", "replicate", "circular", "constant")
+_MARGIN = PATCH_SIZE // 2
+
+# Working memory is bounded by these, not by the image. A dense tile has this many pixels on a side,
+# a band of its head this many numbers in the widest hidden layer.
+_TILE_PIXELS = 512
+_BAND_NUMBERS = 6_000_000
+_PATCHES_PER_BATCH = 256
+
+
+def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
+    """Pad ``[..., H, W]`` on all sides, by any margin whatever the size of the image.
+
+    Parameters
+    ----------
+    image
+        At least one pixel high and wide.
+    margin
+        Pixels to add on every side; at least 0.
+    mode
+        ``"reflect"`` (the border pixel is not repeated; a small image is reflected again and
+        again), ``"replicate"``, ``"circular"``, or ``"constant"`` (zeros).
+
+    Examples
+    --------
+    >>> import torch
+    >>> pad_image(torch.tensor([[1, 2, 3]]), 2)[2]
+    tensor([3, 2, 1, 2, 3, 2, 1])
+    """
+    if mode not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
+    if mode == "constant":
+        return torch.nn.functional.pad(image, (margin,) * 4)
+    for dim in (-2, -1):
+        size = image.shape[dim]
+        position = torch.arange(-margin, size + margin, device=image.device)
+        if mode == "replicate":
+            position = position.clamp(0, size - 1)
+        elif mode == "circular":
+            position = position % size
+        else:
+            period = max(2 * (size - 1), 1)
+            position = (position % period).clamp(max=period - position % period)
+        image = image.index_select(dim, position)
+    return image
+
+
+@torch.no_grad()
+def scan(
+    net: DeepVotingNet,
+    image: Tensor | NDArray[Any],
+    *,
+    mode: Literal["fast", "sliding"] = "fast",
+    stride: int = 1,
+    padding: str = "reflect",
+    region: tuple[int, int, int, int] | None = None,
+) -> Tensor:
+    """Cast the votes of every ``stride``-th pixel of an image.
+
+    The image is padded once, by half a patch; after that all convolutions are valid, so that both
+    modes give the same votes at every pixel, borders included.
+
+    Parameters
+    ----------
+    net
+        The network; dropout is off during the scan.
+    image
+        ``[B, C, H, W]`` or ``[C, H, W]`` float32 in [0, 1], or a NumPy image ``[H, W]`` or
+        ``[H, W, 3]`` of uint8, uint16 or floats in [0, 1].
+    mode
+        ``"sliding"`` runs a patch per pixel through the patch network (the paper's DV-1; its DV-3
+        is a stride of 3). ``"fast"`` is one dense pass, in which neighbouring patches share what
+        they have in common; they agree to the rounding of float32.
+    stride
+        Distance in pixels between voters, at least 1.
+    padding
+        What surrounds the image; see :func:`pad_image`.
+    region
+        ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
+        part of the image. Its votes are those of the whole image at the same pixels.
+
+    Returns
+    -------
+    Tensor
+        Votes ``[B, 3k, ceil(H / stride), ceil(W / stride)]`` (of the region, if there is one),
+        after the hybrid activation. Working memory does not grow with the image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    InputError
+        If a NumPy image is of a kind that has no reading.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> net = dvfast.nn.DeepVotingNet(num_votes=1, channels=(4, 4, 4), hidden=(8,))
+    >>> dvfast.scan(net, torch.rand(3, 20, 30), stride=2).shape
+    torch.Size([1, 3, 10, 15])
+    """
+    if mode not in ("fast", "sliding"):
+        raise ValueError(f"mode must be 'fast' or 'sliding', got {mode!r}")
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")
+    images = _as_batch(image, net)
+    height, width = images.shape[2:]
+    top, left, rows, columns = region or (0, 0, height, width)
+    if min(top, left, rows, columns) < 0 or top + rows > height or left + columns > width:
+        raise ValueError(
+            f"region must be (top, left, height, width) within {height} x {width}, got {region}"
+        )
+    shape = (math.ceil(rows / stride), math.ceil(columns / stride))
+    votes = images.new_empty(images.shape[0], 3 * net.num_votes, *shape)
+    if votes.numel() == 0:
+        return votes
+    padded = pad_image(images, _MARGIN, padding)
+    padded = padded[:, :, top : top + rows + 2 * _MARGIN, left : left + columns + 2 * _MARGIN]
+    with _evaluating(net):
+        if mode == "sliding":
+            _scan_patches(net, padded, stride, votes)
+        else:
+            _scan_tiles(net, padded, stride, votes)
+    return votes
+
+
+def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:
+    weight = net.conv1.weight
+    if not isinstance(image, Tensor):
+        from .data import image_to_tensor
+
+        image = image_to_tensor(image, net.in_channels)
+    images = image[None] if image.dim() == 3 else image
+    if images.dim() != 4 or images.shape[1] != net.in_channels:
+        raise ValueError(
+            f"image must be [B, {net.in_channels}, H, W] or [{net.in_channels}, H, W], got "
+            f"{list(image.shape)}"
+        )
+    if not images.is_floating_point():
+        raise ValueError(f"image must be floating point in [0, 1], got {images.dtype}")
+    return images.to(weight)
+
+
+@contextmanager
+def _evaluating(net: DeepVotingNet) -> Iterator[None]:
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
+
+
+def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> None:
+    patches = padded.unfold(2, PATCH_SIZE, stride).unfold(3, PATCH_SIZE, stride)
+    for b in range(votes.shape[0]):
+        # Views: [C, h, w, 39, 39] -> [h * w] patches, copied a batch at a time.
+        for first in range(0, votes[b, 0].numel(), _PATCHES_PER_BATCH):
+            last = min(first + _PATCHES_PER_BATCH, votes[b, 0].numel())
+            index = torch.arange(first, last, device=padded.device)
+            y = index.div(votes.shape[3], rounding_mode="floor")
+            x = index % votes.shape[3]
+            batch = patches[b][:, y, x].transpose(0, 1)
+            logits = net(batch.contiguous(memory_format=torch.channels_last))
+            votes[b][:, y, x] = hybrid_activation(logits).T
+
+
+def _scan_tiles(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> None:
+    step = math.gcd(stride, 4)  # of the trunk's samples; see DeepVotingNet.trunk_pass
+    tile = max(1, _TILE_PIXELS // stride)
+    hidden = max(net.hidden, default=1)
+    for image, result in zip(torch.split(padded, 1), torch.split(votes, 1), strict=True):
+        for top in range(0, votes.shape[2], tile):
+            for left in range(0, votes.shape[3], tile):
+                target = result[:, :, top : top + tile, left : left + tile]
+                rows, columns = target.shape[2:]
+                pixels = image[
+                    :,
+                    :,
+                    top * stride : (top + rows - 1) * stride + PATCH_SIZE,
+                    left * stride : (left + columns - 1) * stride + PATCH_SIZE,
+                ]
+                features = net.trunk_pass(
+                    pixels.contiguous(memory_format=torch.channels_last), stride
+                )
+                # Trunk samples that a row of votes spans, and between one row and the next.
+                reach = features.shape[2] - (rows - 1) * (stride // step)
+                band = max(1, _BAND_NUMBERS // (hidden * columns))
+                for y in range(0, rows, band):
+                    last = min(y + band, rows)
+                    needed = features[
+                        :, :, y * (stride // step) : (last - 1) * (stride // step) + reach
+                    ]
+                    target[:, :, y:last] = hybrid_activation(net.head_pass(needed, stride))

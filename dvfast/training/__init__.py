@@ -1,0 +1,10 @@
+"""Training on clicks."""
+
+from __future__ import annotations
+
+from .config import TrainingConfig
+from .dataset import TrainingSet
+from .fit import FitResult, fit
+from .history import History, Validation
+
+__all__ = ["FitResult", "History", "TrainingConfig", "TrainingSet", "Validation", "fit"]

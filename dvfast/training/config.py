@@ -1,0 +1,290 @@
+"""What a training run depends on, apart from the data: one immutable, checked, JSON-able object."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from ..data.augment import Augmentation
+from ..detection import DetectionSettings
+from ..errors import InputError
+
+__all__ = ["TrainingConfig"]
+
+_POSITIVE = (lambda value: value > 0, "a number above 0")
+_NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
+_AT_LEAST_1 = (lambda value: value >= 1, "at least 1")
+_FRACTION = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+_WIDTHS = (lambda value: all(width >= 1 for width in value), "widths of at least 1")
+
+_RANGES: dict[str, tuple[typing.Callable[[Any], bool], str]] = {
+    "num_votes": _AT_LEAST_1,
+    "in_channels": (lambda value: value in (1, 3), "1 (grey) or 3 (RGB)"),
+    "channels": _WIDTHS,
+    "hidden": _WIDTHS,
+    "dropout": _FRACTION,
+    "r1": _POSITIVE,
+    "r2": _POSITIVE,
+    "beta": _NOT_NEGATIVE,
+    "lam": _NOT_NEGATIVE,
+    "batch_size": _AT_LEAST_1,
+    "crop_size": _AT_LEAST_1,
+    "crop_stride": _AT_LEAST_1,
+    "steps": _AT_LEAST_1,
+    "learning_rate": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "ema": _FRACTION,
+    "validation_fraction": _FRACTION,
+    "validate_every": _AT_LEAST_1,
+    "seed": _NOT_NEGATIVE,
+    "image_pixel_size": _POSITIVE,
+    "pixel_size": _POSITIVE,
+    "radius": _POSITIVE,
+}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The settings of a training run.
+
+    The defaults are those of :meth:`modern`. All lengths are in pixels of the image at the scale at
+    which the network works, except `radius`.
+
+    Parameters
+    ----------
+    num_votes, in_channels, channels, hidden, dropout
+        The network, see :class:`dvfast.nn.DeepVotingNet`. `in_channels` is 3 for RGB, 1 for grey.
+    r1, r2, beta
+        The targets, see :func:`dvfast.vote_targets`.
+    lam
+        The weight of the confidences, see :func:`dvfast.voting_loss`.
+    sampling
+        ``"patches"``: every sample of a batch is one patch, drawn from all images, as in the paper.
+        ``"crops"``: every sample is a crop with a grid of `crop_size` x `crop_size` patches that
+        share most of their computation.
+    batch_size
+        Patches or crops per step, over all processes together.
+    crop_size
+        Patches per side of a crop.
+    crop_stride
+        Pixels between the neighbouring patches of a crop. At 4 a crop costs what a plain strided
+        CNN costs, a sixteenth of 1, and neighbouring patches are nearly the same anyway; as the
+        place of a crop is random, all pixels are learnt from. At 1 every pixel is a patch.
+    steps
+        Updates of the weights.
+    learning_rate
+        The largest of the schedule.
+    optimizer
+        ``"sgd"`` (momentum 0.9) or ``"adamw"``.
+    schedule
+        ``"constant"``, ``"cosine"`` (falls to 0) or ``"onecycle"`` (rises over the first 30 % of
+        the steps, then falls to 0).
+    weight_decay
+        Of the optimizer.
+    ema
+        Decay per step of the average of the weights that is validated and saved; 0 saves the
+        weights themselves.
+    augmentation
+        See :class:`dvfast.data.augment.Augmentation`.
+    validation_fraction
+        Share of the images that is kept for validation; 0 trains on all and keeps the last weights.
+    validate_every
+        Steps between validations; there is always one at the end.
+    seed
+        Start of every random number of the run.
+    image_pixel_size
+        Micrometres per pixel of the training images, or None where that is unknown.
+    pixel_size
+        Micrometres per pixel at which the network works: the images are resampled by
+        ``image_pixel_size / pixel_size``. None leaves them as they are.
+    radius
+        How far a detection may lie from its nucleus in validation, in pixels of the files.
+    detection
+        How votes become nuclei in validation; saved with the weights.
+
+    Raises
+    ------
+    InputError
+        If a value is of another type or out of range.
+
+    Examples
+    --------
+    >>> TrainingConfig.paper(steps=500).learning_rate
+    0.0001
+    >>> TrainingConfig.from_dict(TrainingConfig.modern().to_dict()) == TrainingConfig.modern()
+    True
+    """
+
+    num_votes: int = 2
+    in_channels: int = 3
+    channels: tuple[int, ...] = (32, 32, 32)
+    hidden: tuple[int, ...] = (512,)
+    dropout: float = 0.25
+    r1: float = 12.0
+    r2: float = 24.0
+    beta: float = 0.5
+    lam: float = 384.0
+    sampling: Literal["patches", "crops"] = "crops"
+    batch_size: int = 8
+    crop_size: int = 32
+    crop_stride: int = 4
+    steps: int = 3000
+    learning_rate: float = 2e-3
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    schedule: Literal["constant", "cosine", "onecycle"] = "onecycle"
+    weight_decay: float = 1e-4
+    ema: float = 0.99
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(
+            brightness=0.05, contrast=0.2, stain_gain=0.2, stain_bias=0.02
+        )
+    )
+    validation_fraction: float = 0.15
+    validate_every: int = 250
+    seed: int = 0
+    image_pixel_size: float | None = 0.5
+    pixel_size: float | None = 0.25
+    radius: float = 6.6
+    detection: DetectionSettings = field(
+        default_factory=lambda: DetectionSettings(stride=4, sigma=3.0, window=13)
+    )
+
+    @classmethod
+    def paper(cls, **changes: Any) -> TrainingConfig:
+        """The paper's settings; what it leaves open is marked in the source.
+
+        Parameters
+        ----------
+        **changes
+            Fields to set otherwise.
+        """
+        settings: dict[str, Any] = {
+            "dropout": 0.25,
+            "r1": 39.0,
+            "r2": 58.5,
+            "beta": 0.5,
+            "lam": 384.0,
+            "sampling": "patches",
+            "learning_rate": 1e-4,
+            "schedule": "constant",
+            "pixel_size": None,
+            "image_pixel_size": None,
+            # The paper does not say what follows: momentum, batch and widths are the defaults of
+            # its time (cuda-convnet) and of our network, augmentation is left out.
+            "optimizer": "sgd",
+            "weight_decay": 0.0,
+            "batch_size": 128,
+            "hidden": (1024,),
+            "steps": 20000,
+            "validate_every": 1000,
+            "ema": 0.0,
+            "augmentation": Augmentation(geometry=False),
+            # Smoothing and threshold are the paper's; a vote per pixel would take minutes per
+            # validation.
+            "detection": DetectionSettings(stride=3),
+        }
+        return cls(**{**settings, **changes})
+
+    @classmethod
+    def modern(cls, **changes: Any) -> TrainingConfig:
+        """Dense crops, AdamW, a one-cycle schedule, averaged weights: what trains best in minutes.
+
+        Parameters
+        ----------
+        **changes
+            Fields to set otherwise.
+        """
+        return cls(**changes)
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for name in (item.name for item in fields(self)):
+            value = _coerced(name, getattr(self, name), hints[name])
+            object.__setattr__(self, name, value)
+            if name in _RANGES and value is not None:
+                accepts, expected = _RANGES[name]
+                if not accepts(value):
+                    raise InputError(f"{name}: came as {value}, expected {expected}")
+        if len(self.channels) != 3:
+            raise InputError(f"channels: came as {self.channels}, expected three widths")
+        if self.r2 < self.r1:
+            raise InputError(f"r2: came as {self.r2}, expected at least r1 = {self.r1}")
+        if self.pixel_size is not None and self.image_pixel_size is None:
+            raise InputError(
+                f"image_pixel_size: is missing although pixel_size is {self.pixel_size}; give the "
+                "micrometres per pixel of the training images, or set pixel_size to None"
+            )
+
+    @property
+    def scale(self) -> float:
+        """Pixels at which the network works per pixel of the training images."""
+        if self.pixel_size is None or self.image_pixel_size is None:
+            return 1.0
+        return self.image_pixel_size / self.pixel_size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches per side of a sample, and pixels between them: a patch is a crop of one."""
+        return (1, 1) if self.sampling == "patches" else (self.crop_size, self.crop_stride)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON holds them; `from_dict` is the inverse."""
+        result = asdict(self)
+        return {**result, "channels": list(self.channels), "hidden": list(self.hidden)}
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> TrainingConfig:
+        """Build the settings from what JSON holds; what is missing keeps its default.
+
+        Raises
+        ------
+        InputError
+            On a name that is no setting, a wrong type or a value out of range.
+        """
+        values = dict(settings)
+        _check_names("the training settings", values, cls)
+        for name, kind in (("augmentation", Augmentation), ("detection", DetectionSettings)):
+            if isinstance(values.get(name), Mapping):
+                _check_names(name, values[name], kind)
+                try:
+                    values[name] = kind(**values[name])
+                except InputError:
+                    raise
+                except (TypeError, ValueError) as error:
+                    raise InputError(f"{name}: {error}") from None
+        return cls(**values)
+
+
+def _check_names(where: str, values: Mapping[str, Any], kind: type) -> None:
+    known = [item.name for item in fields(kind)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{where}: no setting is called {unknown[0]!r}; there are {known}")
+
+
+def _coerced(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the annotated type of the field, or an error that names the field."""
+    options = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        if value not in options:
+            raise InputError(f"{name}: came as {value!r}, expected one of {list(options)}")
+        return value
+    if origin is types.UnionType:
+        return None if value is None else _coerced(name, value, options[0])
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{name}: came as {value!r}, expected a list of whole numbers")
+        return tuple(_coerced(name, item, int) for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
+        raise InputError(f"{name}: came as {value!r}, expected {words}")
+    if kind is float and not math.isfinite(value):
+        raise InputError(f"{name}: came as {value}, expected a finite number")
+    return value

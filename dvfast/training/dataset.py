@@ -1,0 +1,237 @@
+"""Training images with their clicks, and the random batches that are cut from them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import functional
+from ..data.augment import augment
+from ..data.files import Sample, load_sample, pair_by_stem
+from ..data.images import image_to_tensor, resample, resample_points
+from ..errors import InputError
+from ..nn import PATCH_SIZE
+from ..scan import pad_image
+from .config import TrainingConfig
+
+__all__ = ["TrainingSet", "hashed_seed", "split"]
+
+_MARGIN = PATCH_SIZE // 2
+
+
+class TrainingSet:
+    """A folder of images and click files, split into a training and a validation part.
+
+    The training images are resampled to the scale of the network once, padded as in detection, and
+    held as float16 (6 bytes per RGB pixel; finer than the 8 bits of most files). The validation
+    images stay on the disk until they are asked for.
+
+    Parameters
+    ----------
+    folder
+        Images with click files of the same stem, see :func:`dvfast.data.pair_by_stem`.
+    config
+        The scale, the split, the kind of samples, the augmentation and the seed.
+
+    Attributes
+    ----------
+    training, validation : list of Sample
+        Which files belong to which part.
+    fingerprint : str
+        Changes when a file comes, goes or changes its size.
+    nuclei : int
+        Clicks in the training part.
+
+    Raises
+    ------
+    InputError
+        If the folder or a file in it cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> data = TrainingSet("tiles/train", TrainingConfig.modern())  # doctest: +SKIP
+    >>> images, targets = data.batch(step=0)  # doctest: +SKIP
+    >>> images.shape, targets.shape  # doctest: +SKIP
+    (torch.Size([8, 3, 163, 163]), torch.Size([8, 6, 32, 32]))
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], config: TrainingConfig) -> None:
+        self._config = config
+        samples = pair_by_stem(folder)
+        self.training, self.validation = split(samples, config.validation_fraction, config.seed)
+        self.fingerprint = _fingerprint(samples)
+        self._grid, self._stride = config.grid
+        self._span = (self._grid - 1) * self._stride + 1
+        self._images: list[Tensor] = []
+        self._points: list[Tensor] = []
+        for sample in self.training:
+            image, points = _at_working_scale(sample, config)
+            image, points = _at_least(self._span, image, points)
+            padded = pad_image(torch.from_numpy(image)[None], _MARGIN, config.detection.padding)[0]
+            self._images.append(padded.half())
+            self._points.append(torch.from_numpy(points.astype(np.float32)))
+        self._pixels_before = np.cumsum([0, *(height * width for height, width in self._sizes())])
+        self.nuclei = sum(len(points) for points in self._points)
+
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> tuple[Tensor, Tensor]:
+        """Return the batch of a step, or the part of it that one of several processes works on.
+
+        The batch depends on the seed of the settings and on `step` alone: a run that resumes at
+        this step, or shares it among processes, sees the same samples.
+
+        Parameters
+        ----------
+        step
+            From 0.
+        rank, world_size
+            This process and the number of processes; `world_size` divides the batch size.
+
+        Returns
+        -------
+        images
+            ``[b, C, h, w]`` float32 in [0, 1], with a margin of half a patch around the votes.
+        targets
+            ``[b, 3k, n, n]`` float32; n is 1 for patches.
+        """
+        share = self._config.batch_size // world_size
+        drawn = [self._draw(step, rank * share + i) for i in range(share)]
+        last = _MARGIN + self._span
+        targets = functional.vote_targets(
+            [points for _, points in drawn],
+            (last, last),
+            self._config.num_votes,
+            r1=self._config.r1,
+            r2=self._config.r2,
+            beta=self._config.beta,
+            stride=self._stride,
+            offset=_MARGIN,
+        )
+        return torch.stack([image for image, _ in drawn]), targets
+
+    def load_validation(self) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
+        """Read the validation images and their points, at the scale of the files."""
+        return [load_sample(sample) for sample in self.validation]
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [
+            (image.shape[1] - 2 * _MARGIN, image.shape[2] - 2 * _MARGIN) for image in self._images
+        ]
+
+    def _draw(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        """One augmented sample of the global batch: ``[C, h, w]`` and its points ``[n, 2]``."""
+        generator = torch.Generator().manual_seed(hashed_seed(self._config.seed, step, index))
+        pixel = int(torch.randint(int(self._pixels_before[-1]), (), generator=generator))
+        which = int(np.searchsorted(self._pixels_before, pixel, side="right")) - 1
+        height, width = self._sizes()[which]
+        y, x = divmod(pixel - int(self._pixels_before[which]), width)
+        # Any pixel may be the centre of a crop, which is then moved into the image: to draw the
+        # corner of the crop evenly would hardly ever show the network the border of an image.
+        top = _moved_inside(y - self._span // 2, height - self._span, self._stride)
+        left = _moved_inside(x - self._span // 2, width - self._span, self._stride)
+        size = self._span + 2 * _MARGIN
+        image = self._images[which][:, top : top + size, left : left + size].float()
+        points = self._points[which] - torch.tensor([top - _MARGIN, left - _MARGIN])
+        return augment(image, points, self._config.augmentation, generator)
+
+
+def split(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples into a training and a validation part, by nothing but their stems and a seed.
+
+    Parameters
+    ----------
+    samples
+        In any order.
+    fraction
+        Share of the validation part; unless it is 0, at least one sample.
+    seed
+        Another seed gives another split.
+
+    Returns
+    -------
+    training, validation
+        Both in the order of `samples`.
+
+    Raises
+    ------
+    InputError
+        If nothing would be left to train on.
+    """
+    count = max(1, round(fraction * len(samples))) if fraction > 0 else 0
+    if count >= len(samples):
+        raise InputError(
+            f"validation_fraction: {fraction} of {len(samples)} images leaves none to train on; "
+            "add images or set it to 0"
+        )
+    ranked = sorted(
+        samples, key=lambda item: hashlib.sha256(f"{seed}/{item.stem}".encode()).digest()
+    )
+    held_out = {item.stem for item in ranked[:count]}
+    return (
+        [item for item in samples if item.stem not in held_out],
+        [item for item in samples if item.stem in held_out],
+    )
+
+
+def _moved_inside(start: int, last: int, stride: int) -> int:
+    """`start` moved into 0 ... `last`: by whole strides if possible, so no phase is preferred."""
+    if start < 0:
+        start %= stride
+    elif start > last:
+        start -= -(-(start - last) // stride) * stride
+    return min(max(start, 0), last)
+
+
+def hashed_seed(*numbers: int) -> int:
+    """A seed from non-negative numbers; similar numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _fingerprint(samples: Sequence[Sample]) -> str:
+    digest = hashlib.sha256()
+    for path in (path for sample in samples for path in (sample.image, sample.points)):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+    return digest.hexdigest()
+
+
+def _at_working_scale(
+    sample: Sample, config: TrainingConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    array, points = load_sample(sample)
+    try:
+        image = image_to_tensor(array, config.in_channels)
+    except InputError as error:
+        raise InputError(f"{sample.image}: {error}") from None
+    scaled = resample(image, config.scale)
+    return scaled.numpy(), resample_points(points, image.shape[1:], scaled.shape[1:])
+
+
+def _at_least(
+    span: int, image: NDArray[np.float32], points: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Continue an image that is smaller than a crop by its mirror images, nuclei included."""
+    for axis in (0, 1):
+        size = image.shape[axis + 1]
+        extra = span - size
+        if extra <= 0:
+            continue
+        widths = [(0, extra if i == axis + 1 else 0) for i in range(3)]
+        image = np.pad(image, widths, mode="reflect")
+        copies = [points]
+        for fold in range(1, -(-span // max(size - 1, 1)) + 1):
+            copy = points.copy()
+            # Fold after fold the image runs backwards and forwards again.
+            start = fold * (size - 1) if size > 1 else fold
+            within = points[:, axis] if fold % 2 == 0 else size - 1 - points[:, axis]
+            copy[:, axis] = start + within
+            copies.append(copy[copy[:, axis] < span - 0.5])
+        points = np.concatenate(copies)
+    return image, points

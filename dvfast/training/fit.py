@@ -1,0 +1,299 @@
+"""Training: a folder of images and clicks in, a network out."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from .. import functional
+from ..detection import Detector
+from ..errors import InputError
+from ..evaluation import evaluate_points
+from ..nn import DeepVotingNet
+from ..weights import save_weights
+from .config import TrainingConfig
+from .dataset import TrainingSet, hashed_seed
+from .history import History, Validation
+from .processes import Processes, running_processes
+from .state import TrainingState
+
+__all__ = ["FitResult", "fit"]
+
+# Preparing a batch takes the CPU about as long as a GPU needs to learn from it.
+_CUDA_PREFETCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What :func:`fit` returns.
+
+    Attributes
+    ----------
+    net : DeepVotingNet
+        With the weights of the best validation, or the last ones where nothing was validated; in
+        evaluation mode.
+    history : History
+        The loss of every step, and the validations.
+    best_f1 : float or None
+        The F1 of the best validation.
+    weights_path : pathlib.Path
+        The file of the weights, see :func:`dvfast.weights.load_weights`.
+    """
+
+    net: DeepVotingNet
+    history: History
+    best_f1: float | None
+    weights_path: Path
+
+
+def fit(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    config: TrainingConfig | None = None,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    device: str | torch.device | None = None,
+    checkpoint_seconds: float = 30.0,
+    data_description: Mapping[str, Any] | None = None,
+) -> FitResult:
+    """Train a network on a folder of images with one click per nucleus.
+
+    A run that was stopped, or killed at any moment, continues from its last checkpoint when it is
+    called again with the same arguments; on a CPU it ends with the same bits as an uninterrupted
+    one. Under ``torchrun`` the processes share every batch (gloo on CPUs, nccl on GPUs) and must
+    see the same files; the first one validates and writes.
+
+    Parameters
+    ----------
+    folder
+        Images with click files of the same stem, see :func:`dvfast.data.pair_by_stem`.
+    output
+        A folder for ``weights.safetensors``, ``history.json``, ``curve.png`` and
+        ``checkpoint.safetensors``; made if it is missing.
+    config
+        The settings; :meth:`TrainingConfig.modern` by default.
+    resume
+        Whether to continue from a checkpoint in `output`; otherwise it is overwritten.
+    progress
+        Whether to show a progress bar on the standard error.
+    device
+        By default the process's CUDA device, or the CPU where there is none.
+    checkpoint_seconds
+        Least time between two checkpoints; 0 writes one after every step.
+    data_description
+        Saved with the weights as what they were trained on: ``name``, ``licence``,
+        ``attribution`` and the like. The number of images and nuclei is added.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used, the output folder cannot be written, the checkpoint belongs to
+        other settings or other data, or the loss is no longer finite.
+
+    Examples
+    --------
+    >>> import dvfast
+    >>> result = dvfast.fit("tiles/train", "runs/first")  # doctest: +SKIP
+    >>> dvfast.Detector.load(result.weights_path)  # doctest: +SKIP
+    """
+    config = config or TrainingConfig.modern()
+    output = _folder(output)
+    checkpoint, weights_path = output / "checkpoint.safetensors", output / "weights.safetensors"
+    with running_processes(device) as processes, _kept_random_state(processes.device):
+        if config.batch_size % processes.count:
+            raise InputError(
+                f"batch_size: {config.batch_size} cannot be shared evenly by {processes.count} "
+                "processes; choose a multiple"
+            )
+        data = TrainingSet(folder, config)
+        # Read at once, so that a bad file stops the run before it has cost hours.
+        validation = data.load_validation() if processes.leads else []
+        torch.manual_seed(hashed_seed(config.seed))
+        state = TrainingState(config, processes.device)
+        if resume and checkpoint.exists():
+            state.load(checkpoint, data.fingerprint)
+        processes.wait()
+        _train(
+            state,
+            data,
+            config,
+            processes,
+            validate=lambda: _validate(state, validation, config),
+            save=lambda: state.save(checkpoint, data.fingerprint),
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
+        )
+        processes.wait()
+        if not processes.leads:
+            state.load(checkpoint, data.fingerprint)
+        net = state.best_net()
+        if processes.leads:
+            save_weights(
+                weights_path, net, _description(config, data, state, data_description or {})
+            )
+            state.history.write_json(output / "history.json")
+            state.history.write_curve(output / "curve.png")
+        processes.wait()
+    return FitResult(net, state.history, state.best_f1, weights_path)
+
+
+class _Objective(nn.Module):
+    """From images and targets to the loss: the whole of what several processes share."""
+
+    def __init__(self, net: DeepVotingNet, config: TrainingConfig) -> None:
+        super().__init__()
+        self.net = net
+        self._config = config
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        if self._config.sampling == "patches":
+            logits, targets = self.net(images), targets.flatten(1)
+        else:
+            logits = self.net.dense(images, stride=self._config.crop_stride)
+        return functional.voting_loss(logits, targets, self._config.lam)
+
+
+def _train(
+    state: TrainingState,
+    data: TrainingSet,
+    config: TrainingConfig,
+    processes: Processes,
+    *,
+    validate: Callable[[], Validation],
+    save: Callable[[], None],
+    checkpoint_seconds: float,
+    progress: bool,
+) -> None:
+    objective = processes.share(_Objective(state.net, config))
+    with _progress_bar(progress and processes.leads) as bar:
+        task = bar.add_task("train", total=config.steps, completed=state.step, loss="", f1="")
+        saved_at = time.monotonic()
+        for images, targets in _batches(data, state.step, config, processes):
+            torch.manual_seed(hashed_seed(config.seed, state.step, processes.rank, 1))
+            state.start_step()
+            loss = objective(images, targets)
+            loss.backward()
+            value = processes.mean(loss).item()
+            if not math.isfinite(value):
+                raise InputError(
+                    f"learning_rate: with {config.learning_rate} the loss became {value} at step "
+                    f"{state.step + 1}; choose a lower one"
+                )
+            state.finish_step(value)
+            bar.update(task, advance=1, loss=f"{value:.2f}")
+            if not processes.leads:
+                continue
+            last = state.step == config.steps
+            due = data.validation and (last or state.step % config.validate_every == 0)
+            if due:
+                bar.update(task, description="validate")
+                state.note(validate())
+                bar.update(task, description="train", f1=f"{state.history.validation[-1].f1:.3f}")
+            if last or due or time.monotonic() - saved_at >= checkpoint_seconds:
+                save()
+                saved_at = time.monotonic()
+
+
+def _batches(
+    data: TrainingSet, first: int, config: TrainingConfig, processes: Processes
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of this process, from step `first` on, on its device."""
+    device = processes.device
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        images, targets = data.batch(step, processes.rank, processes.count)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return images.to(device), targets.to(device)
+
+    if device.type != "cuda":
+        yield from map(batch, range(first, config.steps))
+        return
+    with ThreadPoolExecutor(_CUDA_PREFETCH) as pool:
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        for step in range(first, config.steps):
+            waiting.append(pool.submit(batch, step))
+            if len(waiting) > _CUDA_PREFETCH:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _validate(
+    state: TrainingState,
+    images: list[tuple[NDArray[Any], NDArray[np.float64]]],
+    config: TrainingConfig,
+) -> Validation:
+    detector = Detector(
+        state.trained_net.eval(),
+        config.detection,
+        pixel_size=config.pixel_size,
+        image_pixel_size=config.image_pixel_size,
+    )
+    evaluation = evaluate_points(
+        [(detector.detect(image).points, points) for image, points in images], config.radius
+    )
+    micro = evaluation.micro
+    return Validation(state.step, micro.precision, micro.recall, micro.f1, evaluation.macro.f1)
+
+
+def _description(
+    config: TrainingConfig, data: TrainingSet, state: TrainingState, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    best = max(state.history.validation, key=lambda item: item.f1, default=None)
+    return {
+        "pixel_size": config.pixel_size,
+        "image_pixel_size": config.image_pixel_size,
+        "detection": asdict(config.detection),
+        "training": config.to_dict(),
+        "data": {**given, "training_images": len(data.training), "training_nuclei": data.nuclei},
+        "scores": {"validation": {**asdict(best), "radius": config.radius}} if best else {},
+    }
+
+
+def _folder(output: str | os.PathLike[str]) -> Path:
+    path = Path(output)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{output}: cannot be made the output folder: {error.strerror}; choose another"
+        ) from error
+    return path
+
+
+def _kept_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """The caller's random numbers go on afterwards as if nothing had been seeded inside."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def _progress_bar(shown: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("F1 {task.fields[f1]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )

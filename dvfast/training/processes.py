@@ -1,0 +1,76 @@
+"""One process or several: the little that training has to know about torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+__all__ = ["Processes", "running_processes"]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, seen from one of them."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """`module` so that its backward pass averages the gradients over the processes."""
+        if self.count == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over the processes, without gradient."""
+        value = value.detach().clone()
+        if self.count > 1:
+            distributed.all_reduce(value)
+            value /= self.count
+        return value
+
+    def wait(self) -> None:
+        """Return once every process has called this."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def running_processes(device: str | torch.device | None) -> Iterator[Processes]:
+    """Join the processes that torchrun started, or be alone.
+
+    A process group that exists already is used and left as it is.
+    """
+    chosen = torch.device(device) if device is not None else _own_device()
+    joined = distributed.is_available() and distributed.is_initialized()
+    alone = not joined and not distributed.is_torchelastic_launched()
+    if alone:
+        yield Processes(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if not joined:
+        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), chosen)
+    finally:
+        if not joined:
+            distributed.destroy_process_group()
+
+
+def _own_device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

@@ -1,0 +1,31 @@
+"""What all tests share: the devices they run on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+REQUIRE_CUDA = os.environ.get("DVFAST_REQUIRE_CUDA") == "1"
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device that kernels exist for."""
+    return torch.device(request.param)
+
+
+def _missing_cuda() -> str | None:
+    import dvfast
+
+    if not dvfast.build_info()["cuda_sources"]:
+        return "dvfast is built without CUDA kernels"
+    return None if torch.cuda.is_available() else "no CUDA device"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and (reason := _missing_cuda()):
+        if REQUIRE_CUDA:
+            pytest.fail(f"DVFAST_REQUIRE_CUDA=1, but {reason}")
+        pytest.skip(reason)

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from dvfast.data.decoding import decode_pillow
+from dvfast.data.images import (
+    read_image,
+)
+from dvfast.errors import InputError
+
+RNG = np.random.default_rng(0)
+GREY8 = RNG.integers(0, 256, (21, 34), dtype=np.uint8)
+RGB8 = RNG.integers(0, 256, (21, 34, 3), dtype=np.uint8)
+GREY16 = RNG.integers(0, 65536, (21, 34), dtype=np.uint16)
+RGB16 = RNG.integers(0, 65536, (21, 34, 3), dtype=np.uint16)
+FLOAT = RNG.random((21, 34), dtype=np.float32)
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> Path:
+    image.save(path, **options)
+    return path
+
+
+# read_image: what comes out is what went in
+
+
+@pytest.mark.parametrize("array", [GREY8, RGB8, GREY16], ids=["grey8", "rgb8", "grey16"])
+def test_png_round_trip(tmp_path: Path, array: NDArray[Any]) -> None:
+    image = read_image(save(tmp_path / "a.png", Image.fromarray(array)))
+    assert image.dtype == array.dtype
+    assert np.array_equal(image, array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [GREY8, RGB8, GREY16, RGB16, FLOAT, GREY16.astype(">u2")],
+    ids=["grey8", "rgb8", "grey16", "rgb16", "float32", "big-endian"],
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_round_trip(tmp_path: Path, array: NDArray[Any], compression: str | None) -> None:
+    byteorder = ">" if array.dtype.byteorder == ">" else "<"
+    tifffile.imwrite(tmp_path / "a.tif", array, compression=compression, byteorder=byteorder)
+    image = read_image(tmp_path / "a.tif")
+    assert image.dtype == array.dtype.newbyteorder("=")
+    assert image.dtype.isnative
+    assert image.flags.c_contiguous
+    assert np.array_equal(image, array)
+
+
+@pytest.mark.parametrize("array", [GREY8, RGB8, GREY16], ids=["grey8", "rgb8", "grey16"])
+def test_lzw_tiff_is_read_with_or_without_imagecodecs(tmp_path: Path, array: NDArray[Any]) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(array), compression="tiff_lzw")
+    assert np.array_equal(read_image(path), array)
+    assert np.array_equal(decode_pillow(path, formats=("TIFF",)), array)
+
+
+def test_float64_and_float16_tiff_become_float32(tmp_path: Path) -> None:
+    for dtype in (np.float64, np.float16):
+        tifffile.imwrite(tmp_path / "a.tif", FLOAT.astype(dtype))
+        image = read_image(tmp_path / "a.tif")
+        assert image.dtype == np.float32
+        assert np.array_equal(image, FLOAT.astype(dtype).astype(np.float32))
+
+
+def test_planar_and_pyramidal_tiff(tmp_path: Path) -> None:
+    planes = np.moveaxis(RGB8, -1, 0)
+    tifffile.imwrite(tmp_path / "p.tif", planes, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read_image(tmp_path / "p.tif"), RGB8)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(RGB8, photometric="rgb", subifds=1)
+        writer.write(RGB8[::2, ::2], photometric="rgb", subfiletype=1)
+    assert np.array_equal(read_image(tmp_path / "pyramid.tif"), RGB8)
+
+
+def test_white_is_zero_tiff_is_inverted(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GREY16, photometric="miniswhite")
+    assert np.array_equal(read_image(tmp_path / "a.tif"), 65535 - GREY16)
+
+
+def test_transparency_is_dropped(tmp_path: Path) -> None:
+    alpha = GREY8[::-1]
+    rgba, la = np.dstack((RGB8, alpha)), np.dstack((GREY8, alpha))
+    assert np.array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(rgba))), RGB8)
+    grey_alpha = Image.merge("LA", [Image.fromarray(plane) for plane in (GREY8, alpha)])
+    assert np.array_equal(read_image(save(tmp_path / "b.png", grey_alpha)), GREY8)
+    tifffile.imwrite(tmp_path / "c.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    assert np.array_equal(read_image(tmp_path / "c.tif"), RGB8)
+    tifffile.imwrite(
+        tmp_path / "d.tif",
+        la,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
+    )
+    assert np.array_equal(read_image(tmp_path / "d.tif"), GREY8)
+
+
+def test_palettes_become_rgb(tmp_path: Path) -> None:
+    palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+    indexed = Image.fromarray(GREY8, mode="L")
+    indexed.putpalette(palette.tobytes())
+    for suffix in ("png", "tif"):
+        assert np.array_equal(read_image(save(tmp_path / f"a.{suffix}", indexed)), palette[GREY8])
+
+
+def test_one_bit_images_become_0_and_255(tmp_path: Path) -> None:
+    expected = np.where(GREY8 > 127, 255, 0)
+    for suffix in ("png", "tif"):
+        path = save(tmp_path / f"a.{suffix}", Image.fromarray(GREY8 > 127))
+        assert np.array_equal(read_image(path), expected)
+
+
+def test_jpeg_is_turned_as_exif_says(tmp_path: Path) -> None:
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.rot90(upright))
+    image = read_image(save(tmp_path / "a.jpg", stored, exif=exif, quality=95))
+    assert np.abs(image.astype(int) - upright).max() < 10
+
+
+def test_grey_jpeg_and_content_against_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.full((8, 9), 77, np.uint8)), format="JPEG")
+    assert np.array_equal(read_image(str(path)), np.full((8, 9), 77))
+
+
+def test_old_pillow_opens_16_bit_png_as_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(GREY16.astype(np.int32))
+    image.format = "PNG"
+    monkeypatch.setattr(Image, "open", lambda *args, **kwargs: image)
+    assert np.array_equal(decode_pillow(tmp_path / "a.png"), GREY16)
+
+
+# read_image: what is refused
+
+
+def encoded(kind: str, folder: Path) -> Path:
+    path = folder / f"whole.{kind.split('-')[0]}"
+    if kind == "tif":
+        tifffile.imwrite(path, RGB8)
+    elif kind == "tif-zlib":
+        tifffile.imwrite(path, RGB8, compression="zlib")
+    elif kind == "tif-tiles":
+        tifffile.imwrite(path, np.tile(RGB8, (2, 1, 1)), tile=(16, 16))
+    else:
+        options: dict[str, Any] = {
+            "jpg-progressive": {"progressive": True},
+            "tif-lzw": {"compression": "tiff_lzw"},
+        }.get(kind, {})
+        Image.fromarray(RGB8).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["png", "jpg", "jpg-progressive", "tif", "tif-zlib", "tif-tiles", "tif-lzw"]
+)
+def test_truncated_files_are_refused_wherever_they_are_cut(tmp_path: Path, kind: str) -> None:
+    path = encoded(kind, tmp_path)
+    data, whole = path.read_bytes(), read_image(path)
+    cut = tmp_path / f"cut{path.suffix}"
+    refused = 0
+    lengths = {1, 4, 7, 8, 9, *range(11, len(data), 1 + len(data) // 60)}
+    for length in sorted(lengths):
+        cut.write_bytes(data[:length])
+        try:
+            image = read_image(cut)
+        except InputError:
+            refused += 1
+        else:
+            # Only trailing bytes that hold no pixels may be missed.
+            assert np.array_equal(image, whole), length
+            assert length > 0.9 * len(data)
+    assert refused >= 0.9 * len(lengths)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_empty_missing_folder_and_garbage(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(InputError, match=rf"{name}: no such file"):
+        read_image(path)
+    path.mkdir()
+    with pytest.raises(InputError, match=rf"{name}: is a folder"):
+        read_image(path)
+    path.rmdir()
+    path.touch()
+    with pytest.raises(InputError, match=rf"{name}: the file is empty"):
+        read_image(path)
+    path.write_text("y,x\n1,2\n")
+    with pytest.raises(InputError, match=rf"{name}: not an image that can be read"):
+        read_image(path)
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encoded("png", tmp_path)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError, match=r"whole\.png: cannot be opened: Permission denied"):
+        read_image(path)
+
+
+def test_other_formats_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB8), format="BMP")
+    with pytest.raises(InputError, match="expected PNG, JPEG or TIFF"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_multi_page_tiff(tmp_path: Path, imagej: bool) -> None:
+    stack = np.zeros((5, 8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=imagej, photometric="minisblack")
+    with pytest.raises(InputError, match=r"a\.tif: a multi-page TIFF of shape 5x8x9"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_tiff_of_several_images(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(GREY8)
+        writer.write(GREY8[::2])
+    with pytest.raises(InputError, match=r"holds 2 images \(21x34, 11x34\), expected one"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_animated_png(tmp_path: Path) -> None:
+    frames = [Image.fromarray(RGB8), Image.fromarray(255 - RGB8)]
+    path = save(tmp_path / "a.png", frames[0], save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="holds 2 frames"):
+        read_image(path)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cmyk = Image.fromarray(RGB8).convert("CMYK")
+    with pytest.raises(InputError, match=r"a\.jpg: pixels of kind 'CMYK'"):
+        read_image(save(tmp_path / "a.jpg", cmyk))
+    with pytest.raises(InputError, match=r"a\.tif: colour space SEPARATED"):
+        read_image(save(tmp_path / "a.tif", cmyk))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.complex64])
+def test_tiff_of_other_number_types(tmp_path: Path, dtype: Any) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GREY8.astype(dtype))
+    with pytest.raises(InputError, match=f"pixels of type {np.dtype(dtype)}, expected uint8"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_tiff_of_five_channels(tmp_path: Path) -> None:
+    channels = np.zeros((8, 9, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", channels, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(InputError, match="5 channels of kind MINISBLACK"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_huge_png_is_refused_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encoded("png", tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="store it as uncompressed TIFF"):
+        read_image(path)
+
+
+def test_compressed_16_bit_colour_names_imagecodecs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RGB16)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
+    with pytest.raises(InputError, match=r"a\.tif: 16-bit colour .* pip install imagecodecs"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_image_without_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encoded("png", tmp_path)
+    monkeypatch.setattr("dvfast.data.images.decode_pillow", lambda path: np.zeros((0, 5)))
+    with pytest.raises(InputError, match="the image has no pixels"):
+        read_image(path)

@@ -1,0 +1,219 @@
+"""Batches: drawn from the right places, with the right targets, by nothing but seed and step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synthetic_tiles import tiny_config, write_tile, write_tiles
+
+from dvfast.data.augment import Augmentation
+from dvfast.data.files import Sample
+from dvfast.errors import InputError
+from dvfast.training import TrainingSet
+from dvfast.training.dataset import split
+
+PLAIN = Augmentation(geometry=False)
+MARGIN = 19
+
+
+def red_at(images: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    batch = torch.arange(len(images))[:, None, None].expand_as(y)
+    return images[batch, 0, y, x]
+
+
+@pytest.mark.parametrize("sampling", ["crops", "patches"])
+@pytest.mark.parametrize("size", [(48, 56), (9, 30), (3, 2)])
+def test_targets_point_at_the_nuclei_in_the_image(
+    tmp_path: Path, sampling: str, size: tuple[int, int]
+) -> None:
+    """The nuclei are single dark pixels: every confident vote has to land on one.
+
+    Also where the image is smaller than the crop and is continued by its mirror images.
+    """
+    folder = write_tiles(tmp_path / "tiles", size=size, nuclei=2, sigma=0)
+    config = tiny_config(sampling=sampling, augmentation=Augmentation(), batch_size=16, r2=15.0)
+    data = TrainingSet(folder, config)
+    confident = 0
+    for step in range(4):
+        images, targets = data.batch(step)
+        side, stride = config.grid
+        grid = MARGIN + stride * torch.arange(side)
+        for vote in range(config.num_votes):
+            alpha, dy, dx = targets[:, 3 * vote : 3 * vote + 3].unbind(1)
+            y, x = (grid[:, None] - dy).round().long(), (grid[None, :] - dx).round().long()
+            confident += int((alpha > 0).sum())
+            inside = (y.clamp(0, images.shape[2] - 1), x.clamp(0, images.shape[3] - 1))
+            landed = red_at(images, *inside)
+            assert (landed[alpha > 0] < 0.5).all()
+    assert confident > 10
+
+
+def test_shapes_and_range(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    images, targets = TrainingSet(folder, tiny_config()).batch(0)
+    assert images.shape == (4, 3, 3 * 3 + 39, 3 * 3 + 39)
+    assert images.dtype == torch.float32
+    assert targets.shape == (4, 6, 4, 4)
+    assert targets.dtype == torch.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    images, targets = TrainingSet(folder, tiny_config(sampling="patches", in_channels=1)).batch(0)
+    assert images.shape == (4, 1, 39, 39)
+    assert targets.shape == (4, 6, 1, 1)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    data = TrainingSet(folder, tiny_config())
+    batches = [data.batch(step) for step in range(3)]
+    torch.manual_seed(1234)
+    again = TrainingSet(folder, tiny_config())
+    for step in (2, 0, 1):
+        for expected, got in zip(batches[step], again.batch(step), strict=True):
+            assert torch.equal(expected, got)
+    assert not torch.equal(batches[0][0], batches[1][0])
+    other = TrainingSet(folder, tiny_config(seed=1, validation_fraction=0.0)).batch(0)
+    assert not torch.equal(batches[0][0], other[0])
+
+
+def test_processes_share_the_batch_of_one(tmp_path: Path) -> None:
+    data = TrainingSet(write_tiles(tmp_path / "tiles"), tiny_config())
+    whole = data.batch(5)
+    parts = [data.batch(5, rank, 2) for rank in (0, 1)]
+    for i in (0, 1):
+        assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
+
+
+def test_samples_of_a_batch_differ(tmp_path: Path) -> None:
+    images, _ = TrainingSet(write_tiles(tmp_path / "tiles"), tiny_config(batch_size=8)).batch(0)
+    assert len({image.numpy().tobytes() for image in images}) == 8
+
+
+def test_crops_are_padded_as_in_detection(tmp_path: Path) -> None:
+    """A crop as large as the image is the image, padded by reflection."""
+    folder = tmp_path / "tiles"
+    write_tile(folder, "a", np.array([[3, 4]]), (25, 25))
+    config = tiny_config(
+        augmentation=PLAIN, crop_size=25, crop_stride=1, validation_fraction=0.0, batch_size=1
+    )
+    (image,), _ = TrainingSet(folder, config).batch(0)
+    middle = image[:, MARGIN:-MARGIN, MARGIN:-MARGIN].numpy()
+    expected = np.pad(middle, ((0, 0), (MARGIN,) * 2, (MARGIN,) * 2), mode="reflect")
+    assert np.array_equal(image.numpy(), expected)
+
+
+def test_every_pixel_is_drawn(tmp_path: Path) -> None:
+    """The one dark pixel of the image tells where a crop lies: at every place, borders included."""
+    folder = tmp_path / "tiles"
+    write_tile(folder, "a", np.array([[10, 10]]), (20, 20), sigma=0)
+    config = tiny_config(
+        augmentation=PLAIN, validation_fraction=0.0, batch_size=200, r1=50.0, r2=60.0, num_votes=1
+    )
+    seen = torch.zeros(20, 20, dtype=torch.int64)
+    for step in range(4):
+        _, targets = TrainingSet(folder, config).batch(step)
+        y, x = (targets[:, 1 + axis].flatten().round().long() + 10 for axis in (0, 1))
+        seen.index_put_((y, x), torch.ones_like(y), accumulate=True)
+    assert (seen > 0).all()
+    # 800 crops of 16 votes on 400 pixels: 32 a pixel. Borders and corners get a fair share too.
+    assert seen[0].float().mean() > 10
+    assert seen[:2, :2].float().mean() > 4
+
+
+@pytest.mark.parametrize(("image_pixel_size", "scale"), [(0.5, 2.0), (0.125, 0.5)])
+def test_images_and_points_come_at_the_scale_of_the_network(
+    tmp_path: Path, image_pixel_size: float, scale: float
+) -> None:
+    folder = tmp_path / "tiles"
+    write_tile(folder, "a", np.array([[58, 60]]), (120, 124), sigma=4)
+    config = tiny_config(
+        augmentation=PLAIN,
+        validation_fraction=0.0,
+        sampling="patches",
+        batch_size=512,
+        r1=18.0,
+        r2=18.0,
+        image_pixel_size=image_pixel_size,
+        pixel_size=0.25,
+    )
+    assert config.scale == scale
+    images, targets = TrainingSet(folder, config).batch(0)
+    near = targets[:, 0, 0, 0] == 1
+    assert near.any()
+    for image, target in zip(images[near], targets[near], strict=True):
+        y, x = (MARGIN - target[1:3, 0, 0]).tolist()
+        darkest = divmod(int(image[0].argmin()), 39)
+        # The nucleus reaches 4 * scale pixels far, its darkest pixel is within the noise of it.
+        assert np.hypot(y - darkest[0], x - darkest[1]) < 2 * scale + 1
+
+
+@pytest.mark.parametrize("nuclei", [0, 1])
+def test_fewer_nuclei_than_votes(tmp_path: Path, nuclei: int) -> None:
+    data = TrainingSet(write_tiles(tmp_path / "tiles", nuclei=nuclei), tiny_config(num_votes=3))
+    _, targets = data.batch(0)
+    assert targets.isfinite().all()
+    assert (targets[:, 3 * nuclei :] == 0).all()
+    assert data.nuclei == nuclei * len(data.training)
+
+
+def samples(count: int) -> list[Sample]:
+    return [Sample(Path(f"{i}.png"), Path(f"{i}.csv")) for i in range(count)]
+
+
+def test_the_split_is_a_partition_that_the_seed_alone_decides() -> None:
+    everything = samples(40)
+    training, validation = split(everything, 0.25, seed=0)
+    assert len(validation) == 10
+    assert sorted(training + validation, key=str) == sorted(everything, key=str)
+    backwards = split(everything[::-1], 0.25, seed=0)
+    assert {s.stem for s in backwards[1]} == {s.stem for s in validation}
+    assert split(everything, 0.25, seed=1)[1] != validation
+    # A new image moves few of the others to the other side.
+    more = split(samples(41), 0.25, seed=0)[1]
+    assert len({s.stem for s in more} & {s.stem for s in validation}) >= 9
+
+
+def test_split_at_the_edges() -> None:
+    assert split(samples(3), 0.0, seed=0)[1] == []
+    assert len(split(samples(3), 0.01, seed=0)[1]) == 1
+    with pytest.raises(InputError, match="validation_fraction"):
+        split(samples(1), 0.2, seed=0)
+
+
+def test_no_training_sample_comes_from_a_validation_image(tmp_path: Path) -> None:
+    """Every tile has its own grey: none but those of the training part may occur."""
+    from PIL import Image
+
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for i in range(8):
+        Image.new("L", (20, 20), 20 * i + 10).save(folder / f"{i}.png")
+        (folder / f"{i}.csv").write_text("y,x\n")
+    data = TrainingSet(folder, tiny_config(augmentation=PLAIN, batch_size=64))
+    greys = (data.batch(0)[0] * 255).round().unique().tolist()
+    assert greys == [20 * int(sample.stem) + 10 for sample in data.training]
+    assert len(data.load_validation()) == len(data.validation) == 2
+
+
+def test_the_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    before = TrainingSet(folder, tiny_config()).fingerprint
+    assert TrainingSet(folder, tiny_config(seed=5)).fingerprint == before
+    with open(folder / "tile_0.csv", "a") as file:
+        file.write("1,1\n")
+    changed = TrainingSet(folder, tiny_config()).fingerprint
+    write_tile(folder, "tile_9", np.array([[1, 1]]), (48, 56))
+    assert len({before, changed, TrainingSet(folder, tiny_config()).fingerprint}) == 3
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    (folder / "tile_1.csv").write_text("y,x\n500,1\n")
+    with pytest.raises(InputError, match=r"tile_1\.csv"):
+        TrainingSet(folder, tiny_config(validation_fraction=0.0))
+    (folder / "tile_1.csv").unlink()
+    with pytest.raises(InputError, match=r"tile_1\.png"):
+        TrainingSet(folder, tiny_config())

@@ -1,0 +1,65 @@
+"""Two processes under torchrun give the loss curve of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic_tiles import tiny_config, write_tiles
+
+from dvfast.training import fit
+from dvfast.weights import load_weights
+
+WORKER = """
+import json, sys
+from dvfast.training import TrainingConfig, fit
+
+folder, output, settings = sys.argv[1:]
+config = TrainingConfig.from_dict(json.loads(settings))
+result = fit(folder, output, config, progress=False, device="cpu")
+assert result.best_f1 == max(item.f1 for item in result.history.validation)
+assert not result.net.training
+"""
+
+
+def torchrun(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(script), *arguments]
+    return subprocess.run(command, check=False, text=True, capture_output=True, timeout=300)
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 1e-4), ("adamw", 3e-3)])
+def test_two_processes_give_the_loss_curve_of_one(
+    tmp_path: Path, optimizer: str, rate: float
+) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    # Each process draws its own dropout masks; without dropout the sums are the same.
+    config = tiny_config(
+        dropout=0.0, optimizer=optimizer, learning_rate=rate, schedule="constant", steps=12
+    )
+    alone = fit(folder, tmp_path / "alone", config, progress=False, device="cpu")
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    output = tmp_path / "together"
+    ran = torchrun(script, str(folder), str(output), json.dumps(config.to_dict()))
+    assert ran.returncode == 0, ran.stderr
+    loss = json.loads((output / "history.json").read_text())["loss"]
+    assert loss == pytest.approx(alone.history.loss, rel=1e-4)
+    # The curve moves by far more than it may differ.
+    assert abs(loss[-1] - loss[0]) > 0.02 * loss[0]
+    ours, theirs = alone.net.state_dict(), load_weights(output / "weights.safetensors")[0]
+    for name, value in theirs.state_dict().items():
+        assert value.numpy() == pytest.approx(ours[name].numpy(), abs=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    settings = json.dumps(tiny_config(batch_size=3).to_dict())
+    ran = torchrun(script, str(folder), str(tmp_path / "run"), settings)
+    assert ran.returncode != 0
+    assert "batch_size: 3" in ran.stderr
