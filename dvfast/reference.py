@@ -223,7 +223,7 @@ def grid_length(size: int, stride: int, offset: float) -> int:
 
 def _split(votes: Tensor) -> tuple[Tensor, Tensor]:
     """``[B, 3k, ...]`` -> confidences ``[B, k, ...]`` and offsets ``[B, k, 2, ...]``."""
-    votes = votes.unflatten(1, (-1, 3))
+    votes = votes.reshape(votes.shape[0], votes.shape[1] // 3, 3, *votes.shape[2:])
     return votes[:, :, 0], votes[:, :, 1:]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -72,6 +72,7 @@ def scan(
     stride: int = 1,
     padding: str = "reflect",
     region: tuple[int, int, int, int] | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> Tensor:
     """Cast the votes of every ``stride``-th pixel of an image.
 
@@ -96,6 +97,8 @@ def scan(
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
+    progress
+        Called with the share that is done, from 0 to 1, as the scan goes on.
 
     Returns
     -------
@@ -134,11 +137,13 @@ def scan(
         return votes
     padded = pad_image(images, _MARGIN, padding)
     padded = padded[:, :, top : top + rows + 2 * _MARGIN, left : left + columns + 2 * _MARGIN]
+    done = 0
     with _evaluating(net):
-        if mode == "sliding":
-            _scan_patches(net, padded, stride, votes)
-        else:
-            _scan_tiles(net, padded, stride, votes)
+        parts = _scan_patches if mode == "sliding" else _scan_tiles
+        for voters in parts(net, padded, stride, votes):
+            done += voters
+            if progress is not None:
+                progress(done / (votes.numel() / votes.shape[1]))
     return votes
 
 
@@ -169,7 +174,8 @@ def _evaluating(net: DeepVotingNet) -> Iterator[None]:
         net.train(training)
 
 
-def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> None:
+def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> Iterator[int]:
+    """Fill in the votes batch by batch; yields how many voters each had."""
     patches = padded.unfold(2, PATCH_SIZE, stride).unfold(3, PATCH_SIZE, stride)
     for b in range(votes.shape[0]):
         # Views: [C, h, w, 39, 39] -> [h * w] patches, copied a batch at a time.
@@ -181,9 +187,11 @@ def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor
             batch = patches[b][:, y, x].transpose(0, 1)
             logits = net(batch.contiguous(memory_format=torch.channels_last))
             votes[b][:, y, x] = hybrid_activation(logits).T
+            yield last - first
 
 
-def _scan_tiles(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> None:
+def _scan_tiles(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> Iterator[int]:
+    """Fill in the votes tile by tile; yields how many voters each had."""
     step = math.gcd(stride, 4)  # of the trunk's samples; see DeepVotingNet.trunk_pass
     tile = max(1, _TILE_PIXELS // stride)
     hidden = max(net.hidden, default=1)
@@ -210,3 +218,4 @@ def _scan_tiles(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) 
                         :, :, y * (stride // step) : (last - 1) * (stride // step) + reach
                     ]
                     target[:, :, y:last] = hybrid_activation(net.head_pass(needed, stride))
+                    yield (last - y) * columns

@@ -18,7 +18,7 @@ struct Gaussian {
     return scale * exponential(exponent * distance * distance);
   }
   // Derivative with respect to the centre, where `distance` = pixel - centre.
-  DVFAST_INLINE T derivative(T distance) const { return (*this)(distance) * slope * distance; }
+  DVFAST_INLINE T derivative(T distance) const { return (*this)(distance)*slope * distance; }
 };
 
 template <typename T>

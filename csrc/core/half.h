@@ -1,4 +1,5 @@
-// float16 and bfloat16 as storage: kernels convert to float, compute, and round once on the way out.
+// float16 and bfloat16 as storage: kernels convert to float, compute, and round once on the way
+// out.
 #pragma once
 
 #include <cstdint>

@@ -110,9 +110,9 @@ void merge_plateaus(const FindPeaksParams<T>& params, std::vector<Peak>* peaks) 
   peaks->swap(kept);
 }
 
-#define DVFAST_INSTANTIATE(T)                                                              \
-  template T highest_value<T>(const MapView<const T>&, int64_t, int64_t);                  \
-  template std::vector<Peak> find_peaks<T>(const FindPeaksParams<T>&, int64_t, int64_t);   \
+#define DVFAST_INSTANTIATE(T)                                                            \
+  template T highest_value<T>(const MapView<const T>&, int64_t, int64_t);                \
+  template std::vector<Peak> find_peaks<T>(const FindPeaksParams<T>&, int64_t, int64_t); \
   template void merge_plateaus<T>(const FindPeaksParams<T>&, std::vector<Peak>*);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)

@@ -13,8 +13,8 @@ std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap) {
   std::vector<T> taps(static_cast<size_t>(window));
   for (int64_t i = 0; i < window; ++i) {
     const double distance = static_cast<double>(i - window / 2);
-    taps[i] = static_cast<T>(tap == Tap::kValue ? gaussian(distance)
-                                                : gaussian.derivative(distance));
+    taps[i] =
+        static_cast<T>(tap == Tap::kValue ? gaussian(distance) : gaussian.derivative(distance));
   }
   return taps;
 }
@@ -57,8 +57,8 @@ DVFAST_MULTIVERSION void gaussian_filter(const GaussianFilterParams<T>& params, 
   }
 }
 
-#define DVFAST_INSTANTIATE(T)                                            \
-  template std::vector<T> gaussian_taps<T>(double, int64_t, Tap);        \
+#define DVFAST_INSTANTIATE(T)                                     \
+  template std::vector<T> gaussian_taps<T>(double, int64_t, Tap); \
   template void gaussian_filter<T>(const GaussianFilterParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)

@@ -103,11 +103,10 @@ DVFAST_MULTIVERSION void hybrid_activation_double_backward(
   }
 }
 
-#define DVFAST_INSTANTIATE(T)                                                             \
-  template void hybrid_activation<T>(const HybridActivationParams<T>&, int64_t, int64_t); \
-  template void hybrid_activation_backward<T>(const HybridBackwardParams<T>&, int64_t,    \
-                                              int64_t);                                   \
-  template void hybrid_activation_double_backward<T>(const HybridDoubleBackwardParams<T>&, \
+#define DVFAST_INSTANTIATE(T)                                                                    \
+  template void hybrid_activation<T>(const HybridActivationParams<T>&, int64_t, int64_t);        \
+  template void hybrid_activation_backward<T>(const HybridBackwardParams<T>&, int64_t, int64_t); \
+  template void hybrid_activation_double_backward<T>(const HybridDoubleBackwardParams<T>&,       \
                                                      int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)

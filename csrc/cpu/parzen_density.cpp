@@ -125,8 +125,8 @@ DVFAST_MULTIVERSION void parzen_gather(const ParzenGatherParams<T>& params, int6
   }
 }
 
-#define DVFAST_INSTANTIATE(T)                                                           \
-  template int64_t parzen_scatter<T>(const ParzenScatterParams<T>&, int64_t, int64_t);  \
+#define DVFAST_INSTANTIATE(T)                                                          \
+  template int64_t parzen_scatter<T>(const ParzenScatterParams<T>&, int64_t, int64_t); \
   template void parzen_gather<T>(const ParzenGatherParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)

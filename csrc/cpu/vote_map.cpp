@@ -44,8 +44,7 @@ DVFAST_INLINE int64_t scatter_rows(const VoteScatterParams<T>& params, int64_t b
       const T* channels = votes.at(b, j, i, 0);
       for (int64_t x = 0; x < votes.width; ++x, channels += votes.x_stride) {
         Vote<T> vote;
-        const VoteStatus status =
-            read_vote(channels, votes.channel_stride, params.rules, &vote);
+        const VoteStatus status = read_vote(channels, votes.channel_stride, params.rules, &vote);
         if (status == VoteStatus::kCounts) {
           scatter_vote<kShared>(params, sums, vote, voter_y, params.rules.x_axis.voter(x));
         }
@@ -72,8 +71,8 @@ struct VoteGradient {
 
 // A landing moves against its offset: d landing / d offset = -1.
 template <typename T>
-DVFAST_INLINE VoteGradient<T> gather_nearest(const VoteGatherParams<T>& params,
-                                             const Vote<T>& vote, const Place& place) {
+DVFAST_INLINE VoteGradient<T> gather_nearest(const VoteGatherParams<T>& params, const Vote<T>& vote,
+                                             const Place& place) {
   const int64_t y = nearest_pixel(place.voter_y, vote.y);
   const int64_t x = nearest_pixel(place.voter_x, vote.x);
   return {read_or_zero(params.value, place.b, y, x),
@@ -129,8 +128,7 @@ DVFAST_MULTIVERSION void gather_votes(const VoteGatherParams<T>& params, int64_t
            ++x, channels += votes.x_stride, result += out.x_stride) {
         Vote<T> vote;
         VoteGradient<T> gradient{};
-        if (read_vote(channels, votes.channel_stride, params.rules, &vote) ==
-            VoteStatus::kCounts) {
+        if (read_vote(channels, votes.channel_stride, params.rules, &vote) == VoteStatus::kCounts) {
           const Place place = {b, params.rules.y_axis.voter(i), params.rules.x_axis.voter(x)};
           gradient = params.interpolation == Interpolation::kNearest
                          ? gather_nearest(params, vote, place)
@@ -144,8 +142,8 @@ DVFAST_MULTIVERSION void gather_votes(const VoteGatherParams<T>& params, int64_t
   }
 }
 
-#define DVFAST_INSTANTIATE(T)                                                         \
-  template int64_t scatter_votes<T>(const VoteScatterParams<T>&, int64_t, int64_t);   \
+#define DVFAST_INSTANTIATE(T)                                                               \
+  template int64_t scatter_votes<T>(const VoteScatterParams<T>&, int64_t, int64_t);         \
   template void sums_to_map<T>(const int64_t* __restrict, T* __restrict, int64_t, int64_t); \
   template void gather_votes<T>(const VoteGatherParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)

@@ -1,6 +1,6 @@
-// Section 2.3, first half: votes are added, as fixed-point integers, to the pixels they land on; and
-// the way back, which reads a map where the votes landed. Both work over rows [begin, end) of the
-// voters' grid, row = b * height + y.
+// Section 2.3, first half: votes are added, as fixed-point integers, to the pixels they land on;
+// and the way back, which reads a map where the votes landed. Both work over rows [begin, end) of
+// the voters' grid, row = b * height + y.
 #pragma once
 
 #include "../core/views.h"

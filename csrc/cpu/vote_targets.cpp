@@ -34,8 +34,7 @@ NucleusBins<T>::NucleusBins(const T* points, int64_t count, int64_t point_stride
 
   starts_.assign(static_cast<size_t>(bins_y_ * bins_x_ + 1), 0);
   const auto bin = [&](const Nucleus<T>& nucleus) {
-    return bin_of(nucleus.y, origin_y_, bins_y_) * bins_x_ +
-           bin_of(nucleus.x, origin_x_, bins_x_);
+    return bin_of(nucleus.y, origin_y_, bins_y_) * bins_x_ + bin_of(nucleus.x, origin_x_, bins_x_);
   };
   for (const auto& nucleus : finite) ++starts_[bin(nucleus) + 1];
   for (size_t i = 1; i < starts_.size(); ++i) starts_[i] += starts_[i - 1];
@@ -124,7 +123,7 @@ void vote_targets(const VoteTargetsParams<T>& params, int64_t begin, int64_t end
   }
 }
 
-#define DVFAST_INSTANTIATE(T)   \
+#define DVFAST_INSTANTIATE(T)    \
   template class NucleusBins<T>; \
   template void vote_targets<T>(const VoteTargetsParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)

@@ -37,11 +37,11 @@ DVFAST_INLINE void vote_of_run(const VotingLossParams<T, Target>& params, const 
   for (int64_t i = 0; i < run.length; ++i) {
     const int64_t l = at<kUnit>(i, logits.x_stride);
     const int64_t t = at<kUnit>(i, target.x_stride);
-    const VoteLoss<Compute> vote = vote_loss<Compute>(
-        to_compute(logit[l]), to_compute(logit[l + logits.channel_stride]),
-        to_compute(logit[l + 2 * logits.channel_stride]), to_compute(wanted[t]),
-        to_compute(wanted[t + target.channel_stride]),
-        to_compute(wanted[t + 2 * target.channel_stride]), lambda);
+    const VoteLoss<Compute> vote =
+        vote_loss<Compute>(to_compute(logit[l]), to_compute(logit[l + logits.channel_stride]),
+                           to_compute(logit[l + 2 * logits.channel_stride]), to_compute(wanted[t]),
+                           to_compute(wanted[t + target.channel_stride]),
+                           to_compute(wanted[t + 2 * target.channel_stride]), lambda);
     patch_loss[i] += vote.loss;
     if constexpr (kGradient) {
       const int64_t g = at<kUnit>(i, slopes.x_stride);

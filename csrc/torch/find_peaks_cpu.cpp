@@ -23,8 +23,13 @@ Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
   with_real_type(density, "density", [&](auto type) {
     using T = decltype(type);
     FindPeaksParams<T> params{};
-    params.density = {static_cast<const T*>(density.data_ptr()), 1, height, width, 0,
-                      density.stride(0), density.stride(1)};
+    params.density = {static_cast<const T*>(density.data_ptr()),
+                      1,
+                      height,
+                      width,
+                      0,
+                      density.stride(0),
+                      density.stride(1)};
     params.min_distance = std::min(min_distance, std::max(height, width));
     params.lowest = threshold;
     std::mutex mutex;
@@ -46,11 +51,12 @@ Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
     });
     std::sort(bands.begin(), bands.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (const auto& band : bands) peaks.insert(peaks.end(), band.second.begin(), band.second.end());
+    for (const auto& band : bands)
+      peaks.insert(peaks.end(), band.second.begin(), band.second.end());
     merge_plateaus<T>(params, &peaks);
   });
-  Tensor points = torch::stable::new_empty(density, {static_cast<int64_t>(peaks.size()), 2},
-                                           ScalarType::Long);
+  Tensor points =
+      torch::stable::new_empty(density, {static_cast<int64_t>(peaks.size()), 2}, ScalarType::Long);
   int64_t* out = static_cast<int64_t*>(points.data_ptr());
   for (const Peak& peak : peaks) {
     *out++ = peak.y;

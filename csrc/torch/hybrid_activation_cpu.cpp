@@ -45,8 +45,8 @@ Tensor backward(const Tensor& grad_output, const Tensor& output) {
 
 Tensor double_backward(const Tensor& grad_grad_input, const Tensor& grad_output,
                        const Tensor& output) {
-  for (const auto& [tensor, name] : {std::pair{&grad_grad_input, "grad_grad_input"},
-                                     std::pair{&grad_output, "grad_output"}}) {
+  for (const auto& [tensor, name] :
+       {std::pair{&grad_grad_input, "grad_grad_input"}, std::pair{&grad_output, "grad_output"}}) {
     check_same_shape(*tensor, name, output, "output");
     check_dtype(*tensor, name, {output.scalar_type()});
     check_cpu(*tensor, name);

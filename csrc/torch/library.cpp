@@ -35,6 +35,5 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
   m.def(
       "parzen_density_backward(Tensor grad, Tensor votes, float sigma, int window, int stride, "
       "float offset_y, float offset_x, float radius, int area) -> Tensor");
-  m.def(
-      "find_peaks(Tensor density, float threshold, bool relative, int min_distance) -> Tensor");
+  m.def("find_peaks(Tensor density, float threshold, bool relative, int min_distance) -> Tensor");
 }

@@ -26,15 +26,14 @@ void fill(ParzenParams<T>* params, const Tensor& votes, int64_t height, int64_t 
   params->width = width;
 }
 
-std::tuple<Tensor, Tensor> forward(const Tensor& votes, int64_t height, int64_t width,
-                                   double sigma, int64_t window, int64_t stride, double offset_y,
-                                   double offset_x, double radius, int64_t area) {
+std::tuple<Tensor, Tensor> forward(const Tensor& votes, int64_t height, int64_t width, double sigma,
+                                   int64_t window, int64_t stride, double offset_y, double offset_x,
+                                   double radius, int64_t area) {
   return with_real_type(votes, "votes", [&](auto type) -> std::tuple<Tensor, Tensor> {
     using T = decltype(type);
     ParzenScatterParams<T> params{};
     fill<T>(&params, votes, height, width, sigma, window, stride, offset_y, offset_x, radius, area);
-    Tensor sums =
-        torch::stable::new_zeros(votes, {votes.size(0), height, width}, ScalarType::Long);
+    Tensor sums = torch::stable::new_zeros(votes, {votes.size(0), height, width}, ScalarType::Long);
     params.sums = static_cast<int64_t*>(sums.data_ptr());
     const Tensor num_void = count_void(votes, [&](int64_t begin, int64_t end, bool shared) {
       ParzenScatterParams<T> mine = params;

@@ -68,10 +68,11 @@ inline void check_cpu(const Tensor& tensor, const char* name) {
 
 inline int64_t check_channels(const Tensor& tensor, const char* name) {
   const int64_t channels = tensor.size(1);
-  STD_TORCH_CHECK(channels % kChannelsPerVote == 0, name,
-                  " must have 3k channels in dimension 1 (confidence, offset y and offset x of each "
-                  "vote), got ",
-                  describe(tensor));
+  STD_TORCH_CHECK(
+      channels % kChannelsPerVote == 0, name,
+      " must have 3k channels in dimension 1 (confidence, offset y and offset x of each "
+      "vote), got ",
+      describe(tensor));
   return channels / kChannelsPerVote;
 }
 
@@ -107,8 +108,13 @@ VotesView<T> votes_view(const Tensor& tensor, const char* name) {
 template <typename T>
 MapView<T> map_view(const Tensor& tensor, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == 3, name, " must be [B, H, W], got ", describe(tensor));
-  return {static_cast<T*>(tensor.data_ptr()), tensor.size(0),   tensor.size(1),  tensor.size(2),
-          tensor.stride(0),                   tensor.stride(1), tensor.stride(2)};
+  return {static_cast<T*>(tensor.data_ptr()),
+          tensor.size(0),
+          tensor.size(1),
+          tensor.size(2),
+          tensor.stride(0),
+          tensor.stride(1),
+          tensor.stride(2)};
 }
 
 // Merges axes that all views step through evenly: long runs are what the pointwise kernels like.

@@ -5,9 +5,9 @@
 namespace dvfast {
 namespace {
 
-std::tuple<Tensor, Tensor> forward(const Tensor& votes, int64_t height, int64_t width,
-                                   double sigma, int64_t window, int64_t stride, double offset_y,
-                                   double offset_x, double max_offset, int64_t interpolation) {
+std::tuple<Tensor, Tensor> forward(const Tensor& votes, int64_t height, int64_t width, double sigma,
+                                   int64_t window, int64_t stride, double offset_y, double offset_x,
+                                   double max_offset, int64_t interpolation) {
   check_gaussian(sigma, window);
   return with_real_type(votes, "votes", [&](auto type) -> std::tuple<Tensor, Tensor> {
     using T = decltype(type);

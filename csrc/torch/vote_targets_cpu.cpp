@@ -44,8 +44,8 @@ Tensor vote_targets_cpu(const Tensor& points, const Tensor& splits, int64_t heig
     params.range = {static_cast<T>(r1), static_cast<T>(r2), static_cast<T>(beta)};
     const int64_t rows = grid_length(height, stride, offset_y);
     const int64_t columns = grid_length(width, stride, offset_x);
-    Tensor target = torch::stable::new_empty(
-        points, {batch, kChannelsPerVote * num_votes, rows, columns});
+    Tensor target =
+        torch::stable::new_empty(points, {batch, kChannelsPerVote * num_votes, rows, columns});
     params.target = votes_view<T>(target, "target");
 
     std::vector<NucleusBins<T>> bins;

@@ -45,12 +45,12 @@ std::tuple<Tensor, Tensor> forward(const Tensor& logits, const Tensor& target, d
                                    bool per_patch, bool with_gradient) {
   check_same_shape(target, "target", logits, "logits");
   check_cpu(target, "target");
-  STD_TORCH_CHECK(target.scalar_type() == logits.scalar_type() ||
-                      (target.scalar_type() == ScalarType::Float &&
-                       logits.scalar_type() != ScalarType::Double),
-                  "target must have the dtype of logits, or be float32 beside half-precision "
-                  "logits: got ",
-                  describe(target), " for ", describe(logits));
+  STD_TORCH_CHECK(
+      target.scalar_type() == logits.scalar_type() ||
+          (target.scalar_type() == ScalarType::Float && logits.scalar_type() != ScalarType::Double),
+      "target must have the dtype of logits, or be float32 beside half-precision "
+      "logits: got ",
+      describe(target), " for ", describe(logits));
   const ScalarType compute =
       logits.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   std::vector<int64_t> patch_shape;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -126,6 +127,7 @@ class Detector:
         stride: int | None = None,
         threshold: float | None = None,
         pixel_size: float | None = None,
+        progress: Callable[[float], object] | None = None,
     ) -> DetectionResult:
         """Find the nuclei of an image.
 
@@ -140,6 +142,8 @@ class Detector:
             As for :func:`dvfast.find_peaks`; the model's own unless given.
         pixel_size
             Micrometres per pixel of this image; that of the training images unless given.
+        progress
+            As for :func:`dvfast.scan`.
 
         Returns
         -------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ..data import Sample, load_sample, pair_by_stem
 from .matching import MatchMode
@@ -25,7 +27,6 @@ def evaluate(
     stride: int | None = None,
     threshold: float | None = None,
     pixel_size: float | None = None,
-    track: Callable[[list[Sample]], Iterable[Sample]] = iter,
 ) -> Evaluation:
     """Detect in every image of a folder and compare with its clicks.
 
@@ -42,8 +43,6 @@ def evaluate(
         How points are matched, see :func:`dvfast.evaluation.match_points`.
     stride, threshold, pixel_size
         As for :meth:`dvfast.Detector.detect`.
-    track
-        Wraps the samples, to show progress.
 
     Returns
     -------
@@ -61,10 +60,26 @@ def evaluate(
     >>> detector = dvfast.Detector.from_pretrained("ihc")
     >>> print(dvfast.evaluate(detector, "tiles/test", radius=6.6))  # doctest: +SKIP
     """
+    pairs, names = detect_all(
+        detector, folder, stride=stride, threshold=threshold, pixel_size=pixel_size
+    )
+    return evaluate_points(pairs, radius, mode, names=names)
+
+
+def detect_all(
+    detector: Detector,
+    folder: str | os.PathLike[str],
+    *,
+    stride: int | None = None,
+    threshold: float | None = None,
+    pixel_size: float | None = None,
+    track: Callable[[list[Sample]], Iterable[Sample]] = iter,
+) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[str]]:
+    """Detections and annotations of every image of a folder, and the images' names."""
     pairs, names = [], []
     for sample in track(pair_by_stem(folder)):
         image, annotations = load_sample(sample)
         result = detector.detect(image, stride=stride, threshold=threshold, pixel_size=pixel_size)
         pairs.append((result.points, annotations))
         names.append(sample.stem)
-    return evaluate_points(pairs, radius, mode, names=names)
+    return pairs, names

@@ -79,7 +79,8 @@ class History:
 
 def _running_mean(values: list[float]) -> NDArray[np.float64]:
     window = max(1, len(values) // 50)
-    sums = np.cumsum([0.0, *values])
+    sums: NDArray[np.float64] = np.cumsum([0.0, *values])
     end = np.arange(1, len(values) + 1)
     start = np.maximum(end - window, 0)
-    return (sums[end] - sums[start]) / (end - start)
+    means: NDArray[np.float64] = (sums[end] - sums[start]) / (end - start)
+    return means

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,9 +32,11 @@ class TrainingState:
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
-        self.net = DeepVotingNet(
+        net = DeepVotingNet(
             config.num_votes, config.in_channels, config.channels, config.hidden, config.dropout
-        ).to(device, memory_format=torch.channels_last)
+        ).to(device)
+        # torch's annotations do not know this argument.
+        self.net: DeepVotingNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = _optimizer(config, self.net)
         self._scheduler = _scheduler(config, self._optimizer)
         self._average = _average(config, self.net) if config.ema else None
@@ -51,9 +53,7 @@ class TrainingState:
         """The network to validate and to save: the average, where there is one."""
         if self._average is None:
             return self.net
-        net = self._average.module
-        assert isinstance(net, DeepVotingNet)
-        return net
+        return cast(DeepVotingNet, self._average.module)
 
     @property
     def best_f1(self) -> float | None:

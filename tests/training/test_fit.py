@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from synthetic_tiles import tiny_config, write_tiles
 
+from dvfast.data.augment import Augmentation
 from dvfast.errors import InputError
 from dvfast.training import FitResult, TrainingConfig, Validation, fit
 from dvfast.training.state import TrainingState
@@ -42,6 +45,15 @@ class Interrupted(Exception):
     """Stands for whatever ends a run."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """These networks are too small to share, and the killed process has to round the same way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiles(tmp_path_factory.mktemp("data") / "tiles")
@@ -71,7 +83,11 @@ def test_a_killed_run_resumes_to_the_bit(
     assert config.optimizer == "adamw"
     output = tmp_path / "run"
     arguments = [str(folder), str(output), json.dumps(config.to_dict()), where]
-    killed = subprocess.run([sys.executable, "-c", KILLED_RUN, *arguments], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_RUN, *arguments],
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert killed.returncode == -9
     assert not (output / "weights.safetensors").exists()
     resumed = fit(folder, output, config, progress=False)
@@ -190,16 +206,23 @@ def test_every_way_resumes(folder: Path, tmp_path: Path, changes: dict[str, obje
 
 
 def test_it_learns(folder: Path, tmp_path: Path) -> None:
-    """Dark spots on pale ground: a minute's network finds most of them."""
+    """Dark spots on pale ground: seconds of training find nearly all of them."""
     config = tiny_config(
-        channels=(8, 8, 8), hidden=(32,), steps=120, crop_size=8, batch_size=8, dropout=0.0,
-        learning_rate=5e-3, validate_every=120, lam=38.4,
-    )  # fmt: skip
+        channels=(16, 16, 16),
+        hidden=(64,),
+        dropout=0.0,
+        lam=38.4,
+        crop_size=8,
+        batch_size=8,
+        steps=150,
+        learning_rate=2e-3,
+        validate_every=150,
+        augmentation=Augmentation(),
+    )
     result = fit(folder, tmp_path, config, progress=False)
-    first, last = result.history.loss[:10], result.history.loss[-10:]
-    assert sum(last) < 0.5 * sum(first)
+    assert sum(result.history.loss[-10:]) < 0.3 * sum(result.history.loss[:10])
     assert result.best_f1 is not None
-    assert result.best_f1 > 0.7
+    assert result.best_f1 > 0.8
 
 
 def test_other_settings_or_data_are_refused(folder: Path, tmp_path: Path) -> None:
