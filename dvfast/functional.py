@@ -350,7 +350,7 @@ def vote_density(
     votes, size, stride, offset, max_offset, interpolation
         As for :func:`vote_map`.
     sigma
-        Standard deviation in pixels.
+        Standard deviation in pixels, at least 0.01.
     window
         Side of the Gaussian's support in pixels, odd, at most 255.
 
@@ -413,7 +413,7 @@ def parzen_density(
     votes, size, stride, offset
         As for :func:`vote_map`.
     sigma
-        Standard deviation in pixels.
+        Standard deviation in pixels, at least 0.01.
     window
         A Gaussian reaches the `window` × `window` pixels around the one nearest to its centre; odd,
         at most 255.
@@ -502,5 +502,7 @@ def find_peaks(
     if math.isnan(threshold):
         raise ValueError("threshold must be a number, got NaN")
     check_min_distance(min_distance)
+    # Autocast lets halves come this far; they cannot hold a coordinate beyond a few hundred.
+    dtype = torch.promote_types(density.dtype, torch.float32)
     index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
-    return index.to(density.dtype), density[index[:, 0], index[:, 1]]
+    return index.to(dtype), density[index[:, 0], index[:, 1]]

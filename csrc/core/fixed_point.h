@@ -23,11 +23,11 @@ DVFAST_INLINE T from_fixed(int64_t value) {
 }
 
 // The largest |confidence| that cannot overflow a sum of `num_votes` votes, each scaled by at most
-// `peak`: num_votes * peak * limit <= 2^33 - 2^3 < 2^63 / 2^30. Sigmoid confidences never come
-// near.
+// `peak`: num_votes * peak * limit <= 2^33 - 2^13 < 2^63 / 2^30. The missing millionth is room for
+// limit, peak and products to be rounded in float. Sigmoid confidences never come near.
 DVFAST_INLINE double confidence_limit(int64_t num_votes, double peak) {
   const double count = num_votes > 0 ? static_cast<double>(num_votes) : 1.0;
-  return 8589934584.0 / (count * (peak > 1.0 ? peak : 1.0));
+  return 8589926400.0 / (count * (peak > 1.0 ? peak : 1.0));
 }
 
 }  // namespace dvfast

@@ -7,6 +7,7 @@
 namespace dvfast {
 
 constexpr int64_t kMaxWindow = 255;
+constexpr double kMinSigma = 0.01;  // pixels; far below, 1 / sigma^2 overflows a float
 
 template <typename T>
 struct Gaussian {

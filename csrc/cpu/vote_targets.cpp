@@ -24,13 +24,18 @@ NucleusBins<T>::NucleusBins(const T* points, int64_t count, int64_t point_stride
   }
   if (finite.empty()) return;
 
-  // Two nuclei to a bin, unless they lie along a line: there, no more bins than nuclei.
+  // Two nuclei to a bin, unless they lie along a line: there, no more bins than nuclei. If not even
+  // a double holds the area, one bin has them all.
   const double height = last_y - origin_y_;
   const double width = last_x - origin_x_;
   const double n = static_cast<double>(finite.size());
-  side_ = std::max({std::sqrt(2 * height * width / n), std::max(height, width) / n, 1.0});
-  bins_y_ = static_cast<int64_t>(height / side_) + 1;
-  bins_x_ = static_cast<int64_t>(width / side_) + 1;
+  const bool sortable =
+      is_finite(2 * height) && is_finite(2 * width) && is_finite(2 * height * width);
+  if (sortable) {
+    side_ = std::max({std::sqrt(2 * height * width / n), std::max(height, width) / n, 1.0});
+  }
+  bins_y_ = sortable ? static_cast<int64_t>(height / side_) + 1 : 1;
+  bins_x_ = sortable ? static_cast<int64_t>(width / side_) + 1 : 1;
 
   starts_.assign(static_cast<size_t>(bins_y_ * bins_x_ + 1), 0);
   const auto bin = [&](const Nucleus<T>& nucleus) {

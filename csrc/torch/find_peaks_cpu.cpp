@@ -40,7 +40,8 @@ Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
         const std::lock_guard<std::mutex> lock(mutex);
         highest = std::max(highest, mine);
       });
-      params.lowest = threshold * static_cast<double>(highest);
+      // Nothing of infinity is still nothing.
+      params.lowest = threshold == 0 ? 0 : threshold * static_cast<double>(highest);
     }
     // Bands of rows may finish in any order; their peaks are put back into raster order.
     std::vector<std::pair<int64_t, std::vector<Peak>>> bands;

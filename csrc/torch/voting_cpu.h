@@ -23,7 +23,8 @@ inline Interpolation check_interpolation(int64_t value) {
 }
 
 inline void check_gaussian(double sigma, int64_t window) {
-  STD_TORCH_CHECK(sigma > 0 && std::isfinite(sigma), "sigma must be positive, got ", sigma);
+  STD_TORCH_CHECK(sigma >= kMinSigma && std::isfinite(sigma), "sigma must be at least ", kMinSigma,
+                  " and finite, got ", sigma);
   STD_TORCH_CHECK(window >= 1 && window % 2 == 1 && window <= kMaxWindow,
                   "window must be an odd number of pixels from 1 to ", kMaxWindow, ", got ",
                   window);

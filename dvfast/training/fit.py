@@ -93,7 +93,8 @@ def fit(
     progress
         Whether to show a progress bar on the standard error.
     device
-        By default the process's CUDA device, or the CPU where there is none.
+        By default the process's CUDA device, or the CPU where there is none or dvfast was built
+        without CUDA.
     checkpoint_seconds
         Least time between two checkpoints; 0 writes one after every step.
     data_description

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from .._library import build_info
+
 __all__ = ["Processes", "running_processes"]
 
 
@@ -71,6 +73,7 @@ def running_processes(device: str | torch.device | None) -> Iterator[Processes]:
 
 
 def _own_device() -> torch.device:
-    if not torch.cuda.is_available():
+    # A GPU is of no use to a library that was built without kernels for it.
+    if not (torch.cuda.is_available() and build_info()["cuda_sources"]):
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

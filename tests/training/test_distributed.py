@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from synthetic_tiles import tiny_config, write_tiles
 
-from dvfast.training import fit
+from dvfast.training import fit, processes
 from dvfast.weights import load_weights
 
 WORKER = """
@@ -53,6 +53,20 @@ def test_two_processes_give_the_loss_curve_of_one(
     ours, theirs = alone.net.state_dict(), load_weights(output / "weights.safetensors")[0]
     for name, value in theirs.state_dict().items():
         assert value.numpy() == pytest.approx(ours[name].numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda_sources", "expected"), [(0, 3, "cpu"), (2, 0, "cpu"), (2, 3, "cuda:1")]
+)
+def test_the_device_of_a_process(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, cuda_sources: int, expected: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr(processes, "build_info", lambda: {"cuda_sources": cuda_sources})
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with processes.running_processes(None) as alone:
+        assert (str(alone.device), alone.rank, alone.count) == (expected, 0, 1)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
