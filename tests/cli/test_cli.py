@@ -1,0 +1,205 @@
+"""The command line as a newcomer meets it: what it prints, what it writes, how it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from skimage.io import imsave
+
+import dvfast
+from dvfast.cli import _app
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    net = dvfast.nn.DeepVotingNet(num_votes=1, channels=(2, 2, 2), hidden=(4,))
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    dvfast.Detector(net, dvfast.DetectionSettings(stride=2)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("first", "second"):
+        image = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        imsave(folder / f"{name}.png", image, check_contrast=False)
+        (folder / f"{name}.csv").write_text("y,x\n10,12\n30.5,40\n")
+    return folder
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(_app, [str(argument) for argument in arguments])
+
+
+def test_detect_writes_every_format(tiles: Path, tmp_path: Path, weights: str) -> None:
+    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights)
+    assert result.exit_code == 0, result.output
+    assert "first.png: " in result.output
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{s}.{e}" for s in ("first", "second") for e in ("csv", "geojson", "png")}
+    assert (tmp_path / "out" / "first.csv").read_text().startswith("y,x,score\n")
+    features = json.loads((tmp_path / "out" / "first.geojson").read_text())["features"]
+    assert all(f["properties"]["objectType"] == "detection" for f in features)
+    rows = (tmp_path / "out" / "first.csv").read_text().splitlines()[1:]
+    assert len(rows) == len(features)
+    y, x, _ = (float(value) for value in rows[0].split(","))
+    assert features[0]["geometry"]["coordinates"] == pytest.approx([x + 0.5, y + 0.5])
+
+
+def test_detect_into_one_file(tiles: Path, tmp_path: Path, weights: str) -> None:
+    target = tmp_path / "points.csv"
+    result = run("detect", tiles / "first.png", "-o", target, "-w", weights, "--stride", "4")
+    assert result.exit_code == 0, result.output
+    assert target.is_file()
+    assert run("detect", tiles, "-o", target, "-w", weights).exit_code == 2
+    assert run("detect", tiles / "first.png", "-o", target, "-f", "csv").exit_code == 2
+
+
+def test_detect_only_the_formats_asked_for(tiles: Path, tmp_path: Path, weights: str) -> None:
+    pattern = str(tiles / "s*.png")
+    assert run("detect", pattern, "-o", tmp_path / "o", "-f", "csv", "-w", weights).exit_code == 0
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["second.csv"]
+
+
+def test_a_bad_image_is_named_and_the_others_are_done(
+    tiles: Path, tmp_path: Path, weights: str
+) -> None:
+    whole = (tiles / "first.png").read_bytes()
+    (tiles / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tiles / "empty.png").write_bytes(b"")
+    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights, "-f", "csv")
+    assert result.exit_code == 1
+    assert "cut.png" in result.output
+    assert "empty.png" in result.output
+    assert "2 of 4 images failed" in result.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"first.csv", "second.csv"}
+
+
+def test_two_images_must_not_share_an_output(tiles: Path, tmp_path: Path, weights: str) -> None:
+    (tiles / "first.tif").write_bytes(b"")
+    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights)
+    assert result.exit_code == 1
+    assert "same files" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["detect", "nowhere.png", "-o", "out"],
+        ["detect", "{tile}", "-o", "out", "-w", "nosuchweights"],
+        ["detect", "{tile}", "-o", "out", "-w", "nowhere.safetensors"],
+        ["detect", "{tile}", "-o", "out", "-w", "{tile}"],
+        ["detect", "{tile}", "-o", "out", "-w", "{weights}", "--pixel-size", "-1"],
+        ["detect", "{tile}", "-o", "out", "-w", "{weights}", "--device", "nosuchdevice"],
+        ["detect", "{tile}", "-o", "nofolder/out.csv", "-w", "{weights}"],
+        ["evaluate", "nowhere"],
+        ["evaluate", "{tiles}", "-w", "{weights}", "--json", "nofolder/figures.json"],
+        ["train", "nowhere", "-o", "out"],
+        ["train", "{tiles}", "-o", "out", "-s", "nosuchsetting=1"],
+        ["train", "{tiles}", "-o", "out", "-s", "steps=many"],
+        ["train", "{tiles}", "-o", "out", "-s", "steps=-1"],
+        ["train", "{tiles}", "-o", "out", "--config", "nowhere.json"],
+        ["info", "-w", "nowhere.safetensors"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:]),
+)
+def test_bad_input_is_one_clear_line(
+    arguments: list[str], tiles: Path, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = [a.format(tile=tiles / "first.png", tiles=tiles, weights=weights) for a in arguments]
+    result = run(*filled)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "Error: " in result.output
+    assert "Traceback" not in result.output
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and tiles not in path.parents]
+    assert written == []
+
+
+def test_an_output_that_cannot_be_written(tiles: Path, weights: str) -> None:
+    # Not even root makes a folder in /proc.
+    result = run("detect", tiles, "-o", "/proc/dvfast", "-w", weights)
+    assert result.exit_code == 1
+    assert "/proc/dvfast" in result.output
+
+
+def test_an_output_folder_that_is_a_file(tiles: Path, tmp_path: Path, weights: str) -> None:
+    (tmp_path / "out").write_text("mine")
+    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights)
+    assert result.exit_code == 1
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_evaluate_prints_and_writes_both_modes(tiles: Path, tmp_path: Path, weights: str) -> None:
+    result = run("evaluate", tiles, "-w", weights, "--json", tmp_path / "figures.json")
+    assert result.exit_code == 0, result.output
+    assert "one-to-one matching" in result.output
+    assert "literal matching" in result.output
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["one-to-one"]["counts"]["annotations"] == 4
+
+
+def test_train_evaluate_detect(tiles: Path, tmp_path: Path) -> None:
+    settings = [
+        *("-s", "steps=2", "-s", "channels=[2,2,2]", "-s", "hidden=[4]", "-s", "crop_size=4"),
+        *("-s", "batch_size=2", "-s", "validation_fraction=0.5", "-s", "detection.stride=4"),
+        *("--data-name", "noise", "--data-licence", "CC0"),
+    ]
+    result = run("train", tiles, "-o", tmp_path / "run", *settings)
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"weights.safetensors", "history.json", "curve.png"} <= names
+    trained = tmp_path / "run" / "weights.safetensors"
+    described = json.loads(run("info", "-w", trained).output)
+    assert described["data"]["name"] == "noise"
+    assert described["detection"]["stride"] == 4
+    assert run("evaluate", tiles, "-w", trained).exit_code == 0
+    assert run("detect", tiles, "-o", tmp_path / "out", "-w", trained).exit_code == 0
+
+
+def test_train_shows_its_settings() -> None:
+    shown = json.loads(run("train", ".", "-o", "x", "--preset", "paper", "--show").output)
+    assert shown["learning_rate"] == 1e-4
+    assert (shown["dropout"], shown["beta"], shown["lam"]) == (0.25, 0.5, 384.0)
+
+
+def test_info_and_version() -> None:
+    output = run("info").output
+    assert dvfast.__version__ in output
+    assert "ihc" in output
+    assert dvfast.__version__ in run("--version").output
+
+
+def test_gradcheck_passes_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("gradcheck", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "WRONG" not in result.output
+    honest = dvfast.functional.voting_loss
+    monkeypatch.setattr(dvfast.functional, "voting_loss", lambda *args: 1.001 * honest(*args))
+    result = run("gradcheck", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "WRONG" in result.output
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "dvfast.cli"]
+    done = subprocess.run(
+        [*program, "detect", "nowhere.png", "-o", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: nowhere.png: no such file or folder\n"
+    usage = subprocess.run([*program, "detect"], capture_output=True, text=True)
+    assert usage.returncode == 2

@@ -1,0 +1,190 @@
+"""From image to points: scales, settings, strides, and what travels with the weights."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dvfast
+from dvfast.errors import InputError
+
+
+class Bullseye(dvfast.nn.DeepVotingNet):
+    """Votes exactly for the centre of the dark disc it sees, so that the answer is known."""
+
+    def __init__(self) -> None:
+        super().__init__(num_votes=1, channels=(1, 1, 1), hidden=(1,))
+
+    def trunk_pass(self, image: torch.Tensor, stride: int) -> torch.Tensor:
+        # Mean position of the dark pixels of every patch, relative to its centre.
+        dark = (image.mean(dim=1, keepdim=True) < 0.5).to(image)
+        reach = torch.arange(-19.0, 20.0)
+        ones = torch.ones(39, 39)
+        kernels = torch.stack([ones, ones * reach[:, None], ones * reach])[:, None]
+        count, y, x = torch.nn.functional.conv2d(dark, kernels, stride=stride).unbind(1)
+        seen = count > 0
+        votes = [torch.where(seen, 20.0, -20.0), -y / count.clamp(min=1), -x / count.clamp(min=1)]
+        return torch.stack(votes, dim=1)
+
+    def head_pass(self, features: torch.Tensor, stride: int) -> torch.Tensor:
+        return features[:, :, ::1]
+
+
+def disc(size: tuple[int, int], centre: tuple[float, float], radius: float = 4.0) -> np.ndarray:
+    y, x = np.mgrid[: size[0], : size[1]]
+    inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return np.where(inside[..., None], 0, 255).astype(np.uint8).repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_finds_the_disc_at_every_stride(stride: int) -> None:
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=2.0, window=13))
+    result = detector.detect(disc((60, 70), (31, 40)), stride=stride)
+    assert result.points.shape == (1, 2)
+    assert np.abs(result.points - [31, 40]).max() <= 1
+    assert result.density.shape == (60, 70)
+    assert len(result) == 1
+
+
+def test_density_does_not_depend_on_the_stride() -> None:
+    # A mean over the voters, so that an absolute threshold means the same at every stride.
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=3.0, window=19))
+    scores = [
+        detector.detect(disc((60, 70), (31, 40)), stride=stride).scores[0] for stride in (1, 2, 4)
+    ]
+    assert max(scores) / min(scores) < 1.2
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 2.37])
+def test_points_come_back_in_pixels_of_the_image(scale: float) -> None:
+    detector = dvfast.Detector(
+        Bullseye(),
+        dvfast.DetectionSettings(sigma=2.0, window=13),
+        pixel_size=0.5,
+        image_pixel_size=0.5 * scale,
+    )
+    assert detector.scale_of() == pytest.approx(scale)
+    result = detector.detect(disc((120, 140), (62, 80), radius=4 / scale))
+    assert result.density.shape == (round(120 * scale), round(140 * scale))
+    assert np.abs(result.points - [62, 80]).max() <= 1 + 0.5 / scale
+
+
+def test_pixel_size_of_the_image_overrides_that_of_training() -> None:
+    net = Bullseye()
+    detector = dvfast.Detector(net, pixel_size=0.25, image_pixel_size=0.5)
+    assert detector.scale_of() == 2
+    assert detector.scale_of(0.25) == 1
+    assert dvfast.Detector(net).scale_of() == 1
+    with pytest.raises(InputError, match="pixel_size"):
+        dvfast.Detector(net).scale_of(0.5)
+    for wrong in (0, -1, math.nan, math.inf):
+        with pytest.raises(InputError, match="pixel_size"):
+            detector.detect(disc((40, 40), (20, 20)), pixel_size=wrong)
+
+
+def test_sliding_finds_what_fast_finds() -> None:
+    torch.manual_seed(0)
+    net = dvfast.nn.DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,))
+    detector = dvfast.Detector(net, dvfast.DetectionSettings(stride=2, sigma=1.5, window=9))
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    fast, sliding = detector.detect(image), detector.detect(image, mode="sliding")
+    # Votes agree to 1e-5 px; a landing may still round to another pixel.
+    assert np.abs(fast.density - sliding.density).mean() < 1e-3 * fast.density.max()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2), (40, 40, 3), (40, 40, 4)])
+def test_images_of_any_size_and_kind(shape: tuple[int, ...]) -> None:
+    detector = dvfast.Detector(
+        dvfast.nn.DeepVotingNet(num_votes=1, channels=(2, 2, 2), hidden=(4,))
+    )
+    for image in (np.zeros(shape, np.uint8), np.zeros(shape, np.uint16), np.zeros(shape)):
+        result = detector.detect(image)
+        assert result.density.shape == shape[:2]
+        assert len(result.points) == len(result.scores)
+
+
+def test_an_empty_field_has_no_nuclei() -> None:
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(threshold=0.1, relative=False))
+    result = detector.detect(np.full((50, 50, 3), 255, np.uint8))
+    assert result.points.shape == (0, 2)
+    assert result.scores.shape == (0,)
+
+
+def test_void_votes_are_counted_and_warned_about() -> None:
+    net = dvfast.nn.DeepVotingNet(num_votes=1, channels=(2, 2, 2), hidden=(4,))
+    with torch.no_grad():
+        net.head[-1].bias.fill_(math.nan)  # type: ignore[union-attr]
+    with pytest.warns(RuntimeWarning, match="2500 votes were NaN"):
+        result = dvfast.Detector(net).detect(np.zeros((50, 50, 3), np.uint8))
+    assert result.num_void == 2500
+    assert len(result) == 0
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = dvfast.nn.DeepVotingNet(num_votes=3, channels=(2, 3, 4), hidden=(5, 6))
+    settings = dvfast.DetectionSettings(stride=2, sigma=2.5, window=15, max_offset=30.0)
+    detector = dvfast.Detector(net, settings, pixel_size=0.25, image_pixel_size=0.5)
+    detector.save(tmp_path / "net.safetensors")
+    loaded = dvfast.Detector.load(tmp_path / "net.safetensors")
+    assert loaded.settings == settings
+    assert (loaded.pixel_size, loaded.image_pixel_size) == (0.25, 0.5)
+    image = np.random.default_rng(0).random((30, 40, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mine, theirs = detector.detect(image), loaded.detect(image)
+    assert np.array_equal(mine.points, theirs.points)
+    assert np.array_equal(mine.density, theirs.density)
+
+
+def test_detection_is_the_same_for_any_number_of_threads() -> None:
+    detector = dvfast.Detector.from_pretrained("ihc")
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    votes = dvfast.scan(detector.net, image)
+    threads = torch.get_num_threads()
+    densities = []
+    try:
+        for count in (1, 2, 7):
+            torch.set_num_threads(count)
+            densities.append(dvfast.vote_density(votes, (64, 80), sigma=3.0, window=19))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(densities[0], densities[1])
+    assert torch.equal(densities[0], densities[2])
+
+
+@given(
+    stride=st.integers(-2, 3),
+    sigma=st.sampled_from([-1.0, 0.0, 1.0, math.inf, math.nan]),
+    window=st.integers(-1, 6),
+    min_distance=st.integers(-1, 2),
+)
+def test_settings_refuse_what_no_operator_takes(
+    stride: int, sigma: float, window: int, min_distance: int
+) -> None:
+    fine = stride >= 1 and sigma == 1.0 and window >= 1 and window % 2 == 1 and min_distance >= 1
+    values = {"stride": stride, "sigma": sigma, "window": window, "min_distance": min_distance}
+    if fine:
+        settings = dvfast.DetectionSettings(**values)  # type: ignore[arg-type]
+        assert dvfast.DetectionSettings.from_dict(settings.to_dict()) == settings
+    else:
+        with pytest.raises(ValueError, match=r"stride|sigma|window|min_distance"):
+            dvfast.DetectionSettings(**values)  # type: ignore[arg-type]
+
+
+def test_results_are_written_in_every_format(tmp_path: Path) -> None:
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=2.0, window=13))
+    result = detector.detect(disc((60, 70), (31, 40)))
+    for name in ("a.csv", "a.geojson", "a.json", "a.png"):
+        result.save(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0
+    with pytest.raises(InputError, match=r"a\.xlsx"):
+        result.save(tmp_path / "a.xlsx")
+    assert not (tmp_path / "a.xlsx").exists()

@@ -1,0 +1,90 @@
+"""The package as it ships: its binary's ABI, its public names, its build backend."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dvfast
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_binary_uses_the_stable_abi_only() -> None:
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("nm is not installed")
+    listing = subprocess.run(
+        [nm, "-D", "--undefined-only", dvfast.build_info()["library"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    symbols = [line.split()[-1].split("@")[0] for line in listing.splitlines()]
+    assert "aoti_torch_library_def" in symbols
+    # Symbols of libtorch's C++ interface, or of Python, would tie the binary to one version.
+    unstable = [s for s in symbols if re.match(r"Py|_Py|_ZN?K?(2at|3c10|5torch)", s)]
+    assert unstable == []
+
+
+def test_public_names_exist_and_are_documented() -> None:
+    for name in (
+        "dvfast",
+        "dvfast.functional",
+        "dvfast.nn",
+        "dvfast.reference",
+        "dvfast.scan",
+        "dvfast.detection",
+        "dvfast.data",
+        "dvfast.evaluation",
+        "dvfast.training",
+        "dvfast.weights",
+    ):
+        module = importlib.import_module(name) if name != "dvfast.scan" else sys.modules[name]
+        for public in module.__all__:
+            item = getattr(module, public)
+            if callable(item):
+                assert item.__doc__, f"{name}.{public} has no docstring"
+
+
+def test_versions_agree() -> None:
+    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert declared is not None
+    assert declared[1] == dvfast.__version__
+
+
+def test_typed_and_shipped_with_weights() -> None:
+    package = Path(dvfast.__file__).parent
+    assert (package / "py.typed").exists()
+    assert (package / "weights" / "ihc.safetensors").stat().st_size > 0
+
+
+def test_the_build_backend_finds_the_installing_interpreters_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    backend = importlib.import_module("build_backend")
+    found = backend.outer_torch()
+    assert found is not None
+    assert (Path(found[1]) / "torch").is_dir()
+    assert not any(r.startswith("torch") for r in backend.get_requires_for_build_wheel())
+    # With a torch that is too old, one is required instead.
+    monkeypatch.setattr(backend, "_MINIMUM", (999, 0))
+    assert backend.outer_torch() is None
+    assert "torch>=2.11" in backend.get_requires_for_build_wheel()
+
+
+def test_import_is_light() -> None:
+    program = (
+        "import sys, dvfast; print([m for m in ('matplotlib', 'skimage') if m in sys.modules])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
