@@ -173,8 +173,8 @@ class TrainingConfig:
             "schedule": "constant",
             "pixel_size": None,
             "image_pixel_size": None,
-            # The paper does not say what follows: momentum, batch and widths are the defaults of
-            # its time (cuda-convnet) and of our network, augmentation is left out.
+            # The paper does not say what follows: momentum 0.9 and batches of 128 are the defaults
+            # of its time (cuda-convnet), the width is our network's, augmentation is left out.
             "optimizer": "sgd",
             "weight_decay": 0.0,
             "batch_size": 128,

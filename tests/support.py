@@ -1,0 +1,159 @@
+"""What the tests of operators share: layouts, random inputs, thread counts, comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+# Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
+VOTE_SHAPES = [
+    (1, 3, 1, 1),
+    (2, 3, 5, 7),
+    (3, 6, 13, 9),
+    (1, 9, 1, 33),
+    (2, 12, 31, 1),
+    (1, 15, 17, 16),
+    (2, 18, 3, 8),
+    (1, 21, 11, 10),
+    (0, 6, 4, 4),
+    (2, 6, 0, 5),
+    (2, 6, 5, 0),
+]
+REAL_DTYPES = [torch.float32, torch.float64]
+FLOATING_DTYPES = [*REAL_DTYPES, torch.bfloat16, torch.float16]
+THREAD_COUNTS = (1, 2, 7)
+
+# Half a unit in the last place is what rounding a result costs; the rest of the float32 and
+# float64 figures is for the handful of roundings on the way.
+ROUNDING = {
+    torch.float64: 1e-14,
+    torch.float32: 2e-6,
+    torch.bfloat16: 2.0**-8,
+    torch.float16: 2.0**-10,
+}
+FIXED_POINT = 2.0**-30  # unit in which votes are summed
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_logits(
+    shape: Sequence[int], seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Normal numbers: confidences on both sides of one half, offsets of a few pixels."""
+    return (3 * torch.randn(*shape, generator=generator(seed), dtype=torch.float64)).to(dtype)
+
+
+def random_votes(
+    shape: Sequence[int],
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    reach: float = 6.0,
+) -> Tensor:
+    """Confidences in [0, 1), offsets in (-reach, reach), as the dtype holds them."""
+    numbers = torch.rand(*shape, generator=generator(seed), dtype=torch.float64)
+    is_offset = (torch.arange(shape[1]) % 3 > 0).reshape(1, -1, *[1] * (len(shape) - 2))
+    return torch.where(is_offset, (2 * numbers - 1) * reach, numbers).to(dtype)
+
+
+def votes_landing_on(
+    y: Tensor, x: Tensor, confidence: Tensor, *, stride: int = 1, offset: int = 0
+) -> Tensor:
+    """Votes ``[B, 3k, h, w]`` that land exactly on the given coordinates, each ``[B, k, h, w]``."""
+    rows, columns = y.shape[2:]
+    voter_y = torch.arange(rows).to(y)[:, None] * stride + offset
+    voter_x = torch.arange(columns).to(x) * stride + offset
+    return torch.stack([confidence, voter_y - y, voter_x - x], dim=2).flatten(1, 2)
+
+
+def _channels_innermost(x: Tensor) -> Tensor:
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def _every_second(x: Tensor) -> Tensor:
+    # What lies between is NaN, so that reading it shows.
+    larger = x.new_full([n if d == 1 else 2 * n for d, n in enumerate(x.shape)], math.nan)
+    part = larger[tuple(slice(None) if d == 1 else slice(None, None, 2) for d in range(x.dim()))]
+    return part.copy_(x)
+
+
+def _slice_of_channels(x: Tensor) -> Tensor:
+    larger = x.new_full([n + 3 if d == 1 else n for d, n in enumerate(x.shape)], math.nan)
+    return larger[:, 2:-1].copy_(x)
+
+
+def _expanded(x: Tensor) -> Tensor:
+    return x[:1].expand_as(x)
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return x.transpose(-1, 0).contiguous().transpose(-1, 0)
+
+
+# Each gives a tensor of the same shape; all but "expanded" with the same values.
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": Tensor.contiguous,
+    "channels_last": _channels_innermost,
+    "every_second": _every_second,
+    "slice_of_channels": _slice_of_channels,
+    "expanded": _expanded,
+    "transposed": _transposed,
+}
+
+
+def plain(x: Tensor) -> Tensor:
+    """A contiguous copy, whatever the layout."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def leaf(x: Tensor) -> Tensor:
+    """`x` in its own layout, to be differentiated with respect to."""
+    return x.detach().requires_grad_()
+
+
+def assert_near(
+    actual: Tensor, expected: Tensor, *, relative: float | None = None, absolute: float = 0.0
+) -> None:
+    """Compare with a float64 reference; by default as closely as the dtype of `actual` rounds."""
+    assert actual.shape == expected.shape
+    relative = ROUNDING[actual.dtype] if relative is None else relative
+    torch.testing.assert_close(
+        actual.double().cpu(),
+        expected.double().cpu(),
+        rtol=relative,
+        atol=absolute,
+        equal_nan=True,
+    )
+
+
+def assert_same_strides(actual: Tensor, expected: Tensor) -> None:
+    """The strides of dimensions that are really walked along."""
+    assert actual.shape == expected.shape
+    walked = [d for d, n in enumerate(actual.shape) if n > 1]
+    assert [actual.stride(d) for d in walked] == [expected.stride(d) for d in walked]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def over_threads(function: Callable[[], Tensor | tuple[Tensor, ...]]) -> list[Tensor]:
+    """The results of `function` for every thread count, each as one flat tensor."""
+    results = []
+    for count in THREAD_COUNTS:
+        with threads(count):
+            result = function()
+            parts = (result,) if isinstance(result, Tensor) else result
+            results.append(torch.cat([part.detach().flatten() for part in parts]))
+    return results
