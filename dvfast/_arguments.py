@@ -27,7 +27,7 @@ _MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
 def pair(offset: Offset) -> tuple[float, float]:
     """One number for both axes, or ``(y, x)``."""
     y, x = offset if isinstance(offset, tuple) else (offset, offset)
-    if not (math.isfinite(y) and math.isfinite(x)):
+    if not (abs(y) < math.inf and abs(x) < math.inf):  # as torch.compile can follow it
         raise ValueError(f"offset must be finite, got {offset}")
     return float(y), float(x)
 

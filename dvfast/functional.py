@@ -148,6 +148,10 @@ def voting_loss(
         raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")
     if target.requires_grad:
         raise ValueError("target must not require a gradient: the loss takes it as constant")
+    if target.device != logits.device:
+        raise RuntimeError(
+            f"target must be on the device of logits, {logits.device}, got {target.device}"
+        )
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
     loss: Tensor
     loss, _ = ops.voting_loss(logits, target, lam, reduction == "none", with_gradient)
@@ -499,7 +503,7 @@ def find_peaks(
     """
     if density.dim() != 2:
         raise ValueError(f"density must be [H, W], got {list(density.shape)}")
-    if math.isnan(threshold):
+    if threshold != threshold:  # torch.compile follows this, but no math.isnan
         raise ValueError("threshold must be a number, got NaN")
     check_min_distance(min_distance)
     # Autocast lets halves come this far; they cannot hold a coordinate beyond a few hundred.

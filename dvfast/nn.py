@@ -86,17 +86,19 @@ class DeepVotingNet(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew: Kaiming normal, the last layer a tenth of that."""
-        layers = [self.conv1, self.conv2, self.conv3, *self.head]
+        layers = [self.conv1, self.conv2, self.conv3, *cast(Sequence[nn.Conv2d], self.head)]
         for layer in layers:
-            assert isinstance(layer, nn.Conv2d)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-        # Votes start near the patch centre with confidence one half, whatever the widths.
         with torch.no_grad():
-            last = layers[-1]
-            assert isinstance(last, nn.Conv2d)
-            last.weight.mul_(0.1)
+            # Images lie in [0, 1]; the first layer starts as if they were centred and scaled,
+            # (x - 1/2) / (1/4). Else its units are all on or all off, and many never learn.
+            assert self.conv1.bias is not None
+            self.conv1.weight.mul_(4)
+            self.conv1.bias.copy_(-0.5 * self.conv1.weight.sum(dim=(1, 2, 3)))
+            # Votes start near the patch centre with confidence one half, whatever the widths.
+            layers[-1].weight.mul_(0.1)
 
     @property
     def architecture(self) -> dict[str, Any]:

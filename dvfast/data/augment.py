@@ -11,10 +11,24 @@ from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = ["Augmentation", "augment", "flip_and_turn", "jitter_intensity", "jitter_stain"]
+__all__ = [
+    "Augmentation",
+    "augment",
+    "exchange_stains",
+    "flip_and_turn",
+    "jitter_intensity",
+    "jitter_stain",
+]
 
 # An 8-bit zero has no finite optical density; half a grey level stands in for it.
 _DARKEST = 0.5 / 255
+
+# Of `exchange_stains`: the most haematoxylin that stands for DAB, a far stronger stain; and of the
+# brown veil the greatest optical density, the stain that thins it to 1/e, its patches on a side.
+_STRONGEST_COUNTERSTAIN = 0.5
+_STRONGEST_VEIL = 1.2
+_THINNING_STAIN = 0.2
+_VEIL_GRID = 4
 
 
 @dataclass(frozen=True)
@@ -36,11 +50,14 @@ class Augmentation:
     stain_bias
         A shift drawn from ``[-stain_bias, stain_bias]`` is added to the optical density of every
         stain (in powers of ten), or to every channel.
+    stain_exchange
+        The share of RGB crops in which DAB and haematoxylin change places, see `exchange_stains`:
+        what is brown on one slide is blue on another. At most 1.
 
     Raises
     ------
     InputError
-        If a strength is negative or not finite.
+        If a strength is negative or not finite, or a share above 1.
 
     Examples
     --------
@@ -53,6 +70,7 @@ class Augmentation:
     contrast: float = 0.0
     stain_gain: float = 0.0
     stain_bias: float = 0.0
+    stain_exchange: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self) if field.name != "geometry"):
@@ -61,6 +79,10 @@ class Augmentation:
                 raise InputError(f"augmentation.{name}: came as {value!r}, expected a number")
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"augmentation.{name}: came as {value}, expected 0 or more")
+        if self.stain_exchange > 1:
+            raise InputError(
+                f"augmentation.stain_exchange: came as {self.stain_exchange}, expected at most 1"
+            )
         if not isinstance(self.geometry, bool):
             raise InputError(
                 f"augmentation.geometry: came as {self.geometry!r}, expected true or false"
@@ -100,6 +122,18 @@ def augment(
     if strengths.geometry:
         way = int(torch.randint(8, (), generator=generator))
         image, points = flip_and_turn(image, points, turns=way // 2, flip=bool(way % 2))
+    if strengths.stain_exchange and len(image) == 3:
+        draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+        # Patches of full veil and of none, and a slope between them.
+        field = 2 * torch.rand(_VEIL_GRID, _VEIL_GRID, generator=generator) - 0.5
+        if draws[0] < strengths.stain_exchange:
+            image = exchange_stains(
+                image,
+                share=draws[1] ** 0.5,  # rarely little: half brown, half blue looks like neither
+                strength=_STRONGEST_COUNTERSTAIN * draws[2],
+                veil=_STRONGEST_VEIL * draws[3],
+                field=field.clamp(0, 1),
+            )
     if strengths.stain_gain or strengths.stain_bias:
         draws = _symmetric(2 * len(image), generator)
         image = jitter_stain(
@@ -181,9 +215,54 @@ def jitter_stain(image: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     bias = bias.to(image)[:, None, None]
     if len(image) != 3:
         return (image * gain + bias).clamp(0, 1)
-    stains_from_rgb, rgb_from_stains = (matrix.to(image) for matrix in _stain_matrices())
-    density = -torch.log10(image.clamp(min=_DARKEST))
-    stains = torch.einsum("cs,chw->shw", stains_from_rgb, density) * gain + bias
+    return _merge_stains(_separate_stains(image) * gain + bias)
+
+
+def exchange_stains(
+    image: Tensor, share: float, strength: float, veil: float, field: Tensor
+) -> Tensor:
+    """Recolour an RGB image as if another protein had been stained.
+
+    DAB marks whatever an antibody binds to: nuclei on one slide, cytoplasm or membranes on another,
+    where the nuclei show the counterstain, haematoxylin. So a share of the DAB is turned into
+    haematoxylin, and a brown veil is laid over what is pale.
+
+    Parameters
+    ----------
+    image
+        ``[3, H, W]``, floating, in [0, 1].
+    share
+        Of the DAB that is taken away, from 0 to 1.
+    strength
+        Optical density of haematoxylin that comes for that of DAB.
+    veil
+        Optical density of DAB that is added where nothing is stained; less where more is.
+    field
+        ``[h, w]`` in [0, 1], stretched over the image: where the veil lies.
+
+    Returns
+    -------
+    Tensor
+        ``[3, H, W]`` in [0, 1].
+    """
+    haematoxylin, eosin, dab = _separate_stains(image).unbind()
+    moved = share * dab.clamp(min=0)
+    haematoxylin, dab = haematoxylin + strength * moved, dab - moved
+    stained = (haematoxylin + dab).clamp(min=0)
+    field = torch.nn.functional.interpolate(
+        field.to(image)[None, None], size=image.shape[1:], mode="bilinear", align_corners=True
+    )[0, 0]
+    dab = dab + veil * field * torch.exp(-((stained / _THINNING_STAIN) ** 2))
+    return _merge_stains(torch.stack((haematoxylin, eosin, dab)))
+
+
+def _separate_stains(image: Tensor) -> Tensor:
+    stains_from_rgb, _ = (matrix.to(image) for matrix in _stain_matrices())
+    return torch.einsum("cs,chw->shw", stains_from_rgb, -torch.log10(image.clamp(min=_DARKEST)))
+
+
+def _merge_stains(stains: Tensor) -> Tensor:
+    _, rgb_from_stains = (matrix.to(stains) for matrix in _stain_matrices())
     return torch.pow(10, -torch.einsum("sc,shw->chw", rgb_from_stains, stains)).clamp(0, 1)
 
 

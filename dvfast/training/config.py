@@ -105,6 +105,8 @@ class TrainingConfig:
         How far a detection may lie from its nucleus in validation, in pixels of the files.
     detection
         How votes become nuclei in validation; saved with the weights.
+    tune_threshold
+        Whether validation chooses the threshold of `detection`, an absolute one.
 
     Raises
     ------
@@ -122,17 +124,17 @@ class TrainingConfig:
     num_votes: int = 2
     in_channels: int = 3
     channels: tuple[int, ...] = (32, 32, 32)
-    hidden: tuple[int, ...] = (512,)
+    hidden: tuple[int, ...] = (256,)
     dropout: float = 0.25
-    r1: float = 12.0
-    r2: float = 24.0
+    r1: float = 10.0
+    r2: float = 20.0
     beta: float = 0.5
     lam: float = 384.0
     sampling: Literal["patches", "crops"] = "crops"
     batch_size: int = 8
-    crop_size: int = 32
+    crop_size: int = 24
     crop_stride: int = 4
-    steps: int = 3000
+    steps: int = 8000
     learning_rate: float = 2e-3
     optimizer: Literal["sgd", "adamw"] = "adamw"
     schedule: Literal["constant", "cosine", "onecycle"] = "onecycle"
@@ -144,14 +146,15 @@ class TrainingConfig:
         )
     )
     validation_fraction: float = 0.15
-    validate_every: int = 250
+    validate_every: int = 500
     seed: int = 0
-    image_pixel_size: float | None = 0.5
-    pixel_size: float | None = 0.25
+    image_pixel_size: float | None = None
+    pixel_size: float | None = None
     radius: float = 6.6
     detection: DetectionSettings = field(
-        default_factory=lambda: DetectionSettings(stride=4, sigma=3.0, window=13)
+        default_factory=lambda: DetectionSettings(stride=4, sigma=3.5, window=21, min_distance=6)
     )
+    tune_threshold: bool = True
 
     @classmethod
     def paper(cls, **changes: Any) -> TrainingConfig:
@@ -171,8 +174,6 @@ class TrainingConfig:
             "sampling": "patches",
             "learning_rate": 1e-4,
             "schedule": "constant",
-            "pixel_size": None,
-            "image_pixel_size": None,
             # The paper does not say what follows: momentum 0.9 and batches of 128 are the defaults
             # of its time (cuda-convnet), the width is our network's, augmentation is left out.
             "optimizer": "sgd",
@@ -186,6 +187,7 @@ class TrainingConfig:
             # Smoothing and threshold are the paper's; a vote per pixel would take minutes per
             # validation.
             "detection": DetectionSettings(stride=3),
+            "tune_threshold": False,
         }
         return cls(**{**settings, **changes})
 
@@ -282,7 +284,7 @@ def _coerced(name: str, value: Any, kind: Any) -> Any:
         return tuple(_coerced(name, item, int) for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         words = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
         raise InputError(f"{name}: came as {value!r}, expected {words}")
     if kind is float and not math.isfinite(value):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,15 @@ from .dataset import TrainingSet, hashed_seed
 from .history import History, Validation
 from .processes import Processes, running_processes
 from .state import TrainingState
+from .threshold import best_threshold
 
 __all__ = ["FitResult", "fit"]
 
 # Preparing a batch takes the CPU about as long as a GPU needs to learn from it.
 _CUDA_PREFETCH = 4
+
+# Low enough to keep every peak from which a threshold may be chosen.
+_ALL_PEAKS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,27 +248,39 @@ def _validate(
     images: list[tuple[NDArray[Any], NDArray[np.float64]]],
     config: TrainingConfig,
 ) -> Validation:
+    settings = config.detection
+    if config.tune_threshold:
+        settings = replace(settings, threshold=_ALL_PEAKS, relative=False)
     detector = Detector(
         state.trained_net.eval(),
-        config.detection,
+        settings,
         pixel_size=config.pixel_size,
         image_pixel_size=config.image_pixel_size,
     )
-    evaluation = evaluate_points(
-        [(detector.detect(image).points, points) for image, points in images], config.radius
-    )
+    found = [(detector.detect(image), points) for image, points in images]
+    threshold = None
+    if config.tune_threshold:
+        threshold, evaluation = best_threshold(found, config.radius)
+    else:
+        pairs = [(result.points, points) for result, points in found]
+        evaluation = evaluate_points(pairs, config.radius)
     micro = evaluation.micro
-    return Validation(state.step, micro.precision, micro.recall, micro.f1, evaluation.macro.f1)
+    return Validation(
+        state.step, micro.precision, micro.recall, micro.f1, evaluation.macro.f1, threshold
+    )
 
 
 def _description(
     config: TrainingConfig, data: TrainingSet, state: TrainingState, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     best = max(state.history.validation, key=lambda item: item.f1, default=None)
+    detection = config.detection
+    if best is not None and best.threshold is not None:
+        detection = replace(detection, threshold=best.threshold, relative=False)
     return {
         "pixel_size": config.pixel_size,
         "image_pixel_size": config.image_pixel_size,
-        "detection": asdict(config.detection),
+        "detection": detection.to_dict(),
         "training": config.to_dict(),
         "data": {**given, "training_images": len(data.training), "training_nuclei": data.nuclei},
         "scores": {"validation": {**asdict(best), "radius": config.radius}} if best else {},

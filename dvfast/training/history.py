@@ -17,13 +17,17 @@ __all__ = ["History", "Validation"]
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores on the validation images after some steps; micro averages unless named macro."""
+    """Scores on the validation images after some steps; micro averages unless named macro.
+
+    `threshold` is the one chosen for them, or None where the settings' own was used.
+    """
 
     step: int
     precision: float
     recall: float
     f1: float
     macro_f1: float
+    threshold: float | None = None
 
 
 @dataclass

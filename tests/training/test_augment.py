@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dvfast.data.augment import (
     Augmentation,
     augment,
+    exchange_stains,
     flip_and_turn,
     jitter_intensity,
     jitter_stain,
@@ -132,3 +133,46 @@ def test_contrast_turns_about_the_mean_and_brightness_shifts() -> None:
 def test_bad_strengths_are_named(value: object) -> None:
     with pytest.raises(InputError, match=r"augmentation\.contrast"):
         Augmentation(contrast=value)  # type: ignore[arg-type]
+
+
+def _stained(haematoxylin: float, dab: float) -> torch.Tensor:
+    """One colour, ``[3, 6, 6]``, from the optical densities of its stains."""
+    from dvfast.data.augment import _merge_stains
+
+    return _merge_stains(torch.tensor([haematoxylin, 0.0, dab])[:, None, None].expand(3, 6, 6))
+
+
+def test_exchange_of_nothing_changes_nothing() -> None:
+    image = _stained(0.2, 0.3)
+    same = exchange_stains(image, share=0.0, strength=0.4, veil=0.0, field=torch.ones(2, 2))
+    # Through logarithms and back, in float32.
+    torch.testing.assert_close(same, image, rtol=0, atol=1e-5)
+
+
+def test_exchange_turns_brown_nuclei_blue() -> None:
+    brown = _stained(0.1, 0.8)
+    assert brown[0, 0, 0] > brown[2, 0, 0]
+    blue = exchange_stains(brown, share=1.0, strength=0.4, veil=0.0, field=torch.ones(2, 2))
+    assert blue[0, 0, 0] < blue[2, 0, 0]
+
+
+def test_the_veil_lies_on_what_is_pale() -> None:
+    field = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    pale = exchange_stains(_stained(0.0, 0.0), share=0.0, strength=0.4, veil=0.8, field=field)
+    assert (pale[:, :, 0] > 0.99).all()  # no veil on this side
+    assert pale[2, 0, -1] < 0.5  # brown takes away blue
+    nucleus = _stained(0.6, 0.0)
+    veiled = exchange_stains(nucleus, share=0.0, strength=0.4, veil=0.8, field=field)
+    torch.testing.assert_close(veiled, nucleus, rtol=0, atol=1e-3)
+
+
+def test_exchange_happens_in_the_share_of_crops_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, points = _stained(0.1, 0.8), torch.zeros(0, 2)
+    strengths = Augmentation(geometry=False, stain_exchange=0.3)
+    changed = sum(
+        not torch.equal(augment(image, points, strengths, generator)[0], image) for _ in range(500)
+    )
+    assert 100 < changed < 200
+    with pytest.raises(InputError, match="stain_exchange"):
+        Augmentation(stain_exchange=1.5)

@@ -107,10 +107,10 @@ def test_bad_values_inside_are_refused() -> None:
         ("validate_every", 0),
         ("seed", -1),
         ("image_pixel_size", 0),
-        ("image_pixel_size", None),
         ("pixel_size", -0.5),
         ("radius", 0),
         ("detection", None),
+        ("tune_threshold", 1),
     ],
 )
 def test_bad_values_are_refused_by_name(name: str, value: object) -> None:
@@ -123,6 +123,11 @@ def test_every_numeric_field_has_a_range() -> None:
 
     numeric = {f.name for f in fields(TrainingConfig) if f.type in ("int", "float", "float | None")}
     assert numeric <= set(config._RANGES)
+
+
+def test_a_working_scale_needs_the_scale_of_the_images() -> None:
+    with pytest.raises(InputError, match=r"^image_pixel_size"):
+        TrainingConfig(pixel_size=0.25)
 
 
 def test_scale_and_grid() -> None:

@@ -1,0 +1,40 @@
+"""The threshold that validation chooses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dvfast.detection import DetectionResult
+from dvfast.training.threshold import best_threshold
+
+
+def result(points: list[list[float]], scores: list[float]) -> DetectionResult:
+    return DetectionResult(
+        points=np.array(points, dtype=float).reshape(-1, 2),
+        scores=np.array(scores, dtype=float),
+        density=np.zeros((1, 1), np.float32),
+        image=np.zeros((1, 1), np.uint8),
+    )
+
+
+def test_separates_noise_from_nuclei() -> None:
+    truth = np.array([[10.0, 10.0], [50.0, 50.0]])
+    noisy = result([[10, 10], [50, 50], [80, 80], [90, 20]], [4.0, 1.5, 0.7, 0.6])
+    threshold, evaluation = best_threshold([(noisy, truth)], radius=3)
+    assert 0.7 < threshold <= 1.5
+    assert evaluation.micro.f1 == 1
+
+
+def test_keeps_faint_nuclei_where_they_are_true() -> None:
+    truth = np.array([[10.0, 10.0], [50.0, 50.0]])
+    faint = result([[10, 10], [50, 50]], [4.0, 0.4])
+    threshold, evaluation = best_threshold([(faint, truth)], radius=3)
+    assert threshold <= 0.4
+    assert evaluation.micro.f1 == 1
+
+
+def test_images_where_nothing_was_found() -> None:
+    threshold, evaluation = best_threshold([(result([], []), np.array([[1.0, 1.0]]))], radius=3)
+    assert threshold == pytest.approx(0)
+    assert evaluation.micro.f1 == 0
