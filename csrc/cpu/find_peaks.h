@@ -7,20 +7,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/views.h"
+#include "../core/params.h"
 
 namespace dvfast {
 
 struct Peak {
   int64_t y, x;
   bool tied;  // shares its value with another pixel of its window
-};
-
-template <typename T>
-struct FindPeaksParams {
-  MapView<const T> density;  // of one image
-  double lowest;             // threshold in units of the density
-  int64_t min_distance;
 };
 
 // The greatest value of rows [begin, end), at least 0.

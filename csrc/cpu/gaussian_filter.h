@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/views.h"
+#include "../core/params.h"
 
 namespace dvfast {
 
@@ -14,14 +14,6 @@ enum class Tap { kValue, kDerivative };
 
 template <typename T>
 std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap);
-
-template <typename T>
-struct GaussianFilterParams {
-  MapView<const T> input;
-  T* output;  // [batch, height, width], contiguous
-  const T *taps_y, *taps_x;
-  int64_t window;
-};
 
 template <typename T>
 void gaussian_filter(const GaussianFilterParams<T>& params, int64_t begin, int64_t end);

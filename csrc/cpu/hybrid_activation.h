@@ -2,30 +2,9 @@
 // differently. T is float, double, bfloat16 or float16; halves are computed in float.
 #pragma once
 
-#include "../core/views.h"
+#include "../core/params.h"
 
 namespace dvfast {
-
-template <typename T>
-struct HybridActivationParams {
-  VotesView<const T> input;  // logits
-  VotesView<T> output;       // votes
-};
-
-template <typename T>
-struct HybridBackwardParams {
-  VotesView<const T> grad_output;
-  VotesView<const T> output;  // votes, as the forward pass returned them
-  VotesView<T> grad_input;
-};
-
-template <typename T>
-struct HybridDoubleBackwardParams {
-  VotesView<const T> grad_grad_input;
-  VotesView<const T> grad_output;
-  VotesView<const T> output;
-  VotesView<T> grad;  // with respect to `output`
-};
 
 template <typename T>
 void hybrid_activation(const HybridActivationParams<T>& params, int64_t begin, int64_t end);

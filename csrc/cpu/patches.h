@@ -6,19 +6,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "../core/reduction.h"
 #include "../core/views.h"
 
 namespace dvfast {
 
-constexpr int64_t kPatchesPerBlock = 1024;
-
 template <typename T>
 int64_t num_patches(const VotesView<T>& votes) {
   return votes.batch * votes.height * votes.width;
-}
-
-inline int64_t num_blocks(int64_t patches) {
-  return (patches + kPatchesPerBlock - 1) / kPatchesPerBlock;
 }
 
 // The longest run of patches from `patch` on that lies in one row and ends before `end`.

@@ -7,19 +7,11 @@
 namespace dvfast {
 namespace {
 
-constexpr int64_t kLanes = 8;
-
-template <typename T>
-DVFAST_INLINE double sum_in_lanes(const T* values, int64_t n) {
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += values[i + lane];
+DVFAST_INLINE double sum_tree(double* tree) {
+  for (int64_t half = kPatchesPerBlock / 2; half > 0; half /= 2) {
+    for (int64_t i = 0; i < half; ++i) tree[i] += tree[i + half];
   }
-  double total = 0;
-  for (double lane : lanes) total += lane;
-  for (; i < n; ++i) total += values[i];
-  return total;
+  return tree[0];
 }
 
 // Vote j of a run of patches: adds its losses to patch_loss and writes its gradients.
@@ -74,6 +66,7 @@ DVFAST_MULTIVERSION void voting_loss(const VotingLossParams<T, Target>& params, 
                     (!gradient || params.gradient.x_stride == 1);
   for (int64_t block = begin; block < end; ++block) {
     compute_t<T> patch_loss[kPatchesPerBlock] = {};
+    double tree[kPatchesPerBlock];
     const int64_t first = block * kPatchesPerBlock;
     const int64_t last = std::min(first + kPatchesPerBlock, num_patches(params.logits));
     if (gradient) {
@@ -83,11 +76,24 @@ DVFAST_MULTIVERSION void voting_loss(const VotingLossParams<T, Target>& params, 
       unit ? patches_of_block<false, true>(params, first, last, patch_loss)
            : patches_of_block<false, false>(params, first, last, patch_loss);
     }
-    params.block_loss[block] = sum_in_lanes(patch_loss, last - first);
+    for (int64_t i = 0; i < kPatchesPerBlock; ++i) tree[i] = patch_loss[i];
+    params.block_loss[block] = sum_tree(tree);
     if (params.patch_loss != nullptr) {
       for (int64_t i = 0; i < last - first; ++i) params.patch_loss[first + i] = patch_loss[i];
     }
   }
+}
+
+double sum_of_blocks(double* block_loss, int64_t blocks) {
+  for (; blocks > 1; blocks = num_blocks(blocks)) {
+    for (int64_t block = 0; block < num_blocks(blocks); ++block) {
+      const int64_t first = block * kPatchesPerBlock;
+      double tree[kPatchesPerBlock] = {};
+      std::copy(block_loss + first, block_loss + std::min(first + kPatchesPerBlock, blocks), tree);
+      block_loss[block] = sum_tree(tree);
+    }
+  }
+  return blocks == 1 ? block_loss[0] : 0.0;
 }
 
 template <typename T>

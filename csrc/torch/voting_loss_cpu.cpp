@@ -34,9 +34,7 @@ double sweep(const Tensor& logits, const Tensor& target, double lambda, Tensor* 
   torch::stable::parallel_for(0, blocks, kBlocksPerThread, [&](int64_t begin, int64_t end) {
     voting_loss<T, Target>(params, begin, end);
   });
-  double total = 0;
-  for (double loss : block_loss) total += loss;
-  return total;
+  return sum_of_blocks(block_loss.data(), blocks);
 }
 
 // The loss is a sum over patches, [], or each patch's own, [N] or [B, H, W]; in float32 for halves.

@@ -1,0 +1,207 @@
+// CUDA on a CPU, for tests: enough of the language and runtime that the .cu files of csrc/cuda
+// compile with a host compiler and run, one fibre per CUDA thread.
+//
+// Blocks run one after the other, the threads of a block in turns: a thread runs until it meets a
+// barrier or a warp collective and then waits for the others. The order of blocks and threads is
+// shuffled by a seed (emulation::seed), and shared memory starts as noise, so that what depends on
+// an order that CUDA does not promise gives another result. A barrier that some threads never reach
+// is reported instead of hanging.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+struct dim3 {
+  unsigned int x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned int x_ = 1, unsigned int y_ = 1, unsigned int z_ = 1)
+      : x(x_), y(y_), z(z_) {}
+};
+using uint3 = dim3;
+
+#define DVFAST_VECTOR(name, type, alignment) \
+  struct alignas(alignment) name {           \
+    type x, y, z, w;                         \
+  };
+DVFAST_VECTOR(float4, float, 16)
+DVFAST_VECTOR(int4, int, 16)
+DVFAST_VECTOR(uint4, unsigned int, 16)
+#undef DVFAST_VECTOR
+struct alignas(16) double2 {
+  double x, y;
+};
+
+// --- Runtime
+// --------------------------------------------------------------------------------------
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719
+};
+using cudaStream_t = struct EmulatedStream*;
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  void* attrs = nullptr;
+  unsigned int numAttrs = 0;
+};
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
+  std::memset(data, value, bytes);
+  return cudaSuccess;
+}
+
+namespace emulation {
+
+constexpr unsigned int kWarpSize = 32;
+constexpr size_t kSharedBytes = 227 * 1024;  // what a block may have on sm_90
+
+// Of the order in which blocks and threads run.
+extern uint64_t seed;
+
+// Runs thread(context) for every thread of every block; false where a barrier is not met by all.
+bool run(dim3 grid, dim3 block, size_t shared_bytes, void (*thread)(void*), void* context);
+
+void wait_for_block();
+// Waits for the lanes of `mask`, after which every lane sees what each of them brought.
+const uint64_t* exchange_in_warp(unsigned int mask, uint64_t value);
+unsigned int lane();
+
+template <typename T>
+uint64_t to_bits(T value) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  return bits;
+}
+
+template <typename T>
+T from_bits(uint64_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+}  // namespace emulation
+
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+template <typename... Expected, typename... Actual>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
+                               Actual&&... arguments) {
+  const dim3 grid = config->gridDim;
+  const dim3 block = config->blockDim;
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+      grid.y > 65535 || grid.z > 65535 || grid.x > 2147483647u ||
+      config->dynamicSmemBytes > emulation::kSharedBytes) {
+    return cudaErrorInvalidConfiguration;
+  }
+  auto call = [&] { kernel(static_cast<Expected>(arguments)...); };
+  const bool met = emulation::run(
+      grid, block, config->dynamicSmemBytes,
+      [](void* context) { (*static_cast<decltype(call)*>(context))(); }, &call);
+  return met ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+// --- Device functions
+// -----------------------------------------------------------------------------
+
+inline void __syncthreads() { emulation::wait_for_block(); }
+
+inline void __syncwarp(unsigned int mask = 0xffffffffu) { emulation::exchange_in_warp(mask, 0); }
+
+template <typename T>
+T __shfl_sync(unsigned int mask, T value, int source) {
+  return emulation::from_bits<T>(
+      emulation::exchange_in_warp(mask, emulation::to_bits(value))[source & 31]);
+}
+
+template <typename T>
+T __shfl_down_sync(unsigned int mask, T value, unsigned int delta) {
+  const uint64_t* values = emulation::exchange_in_warp(mask, emulation::to_bits(value));
+  const unsigned int source = emulation::lane() + delta;
+  return source < emulation::kWarpSize ? emulation::from_bits<T>(values[source]) : value;
+}
+
+template <typename T>
+T __shfl_up_sync(unsigned int mask, T value, unsigned int delta) {
+  const uint64_t* values = emulation::exchange_in_warp(mask, emulation::to_bits(value));
+  return delta <= emulation::lane() ? emulation::from_bits<T>(values[emulation::lane() - delta])
+                                    : value;
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned int mask, T value, int lane_mask) {
+  return emulation::from_bits<T>(emulation::exchange_in_warp(
+      mask, emulation::to_bits(value))[(emulation::lane() ^ lane_mask) & 31]);
+}
+
+inline unsigned int __ballot_sync(unsigned int mask, int predicate) {
+  const uint64_t* values = emulation::exchange_in_warp(mask, predicate != 0);
+  unsigned int result = 0;
+  for (unsigned int i = 0; i < emulation::kWarpSize; ++i) {
+    if (mask >> i & 1u) result |= static_cast<unsigned int>(values[i]) << i;
+  }
+  return result;
+}
+
+inline int __any_sync(unsigned int mask, int predicate) {
+  return __ballot_sync(mask, predicate) != 0;
+}
+inline int __all_sync(unsigned int mask, int predicate) {
+  return __ballot_sync(mask, predicate) == mask;
+}
+inline int __popc(unsigned int bits) { return __builtin_popcount(bits); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
+// Threads take turns, so a read-modify-write cannot be interrupted.
+template <typename T, typename V>
+T atomicAdd(T* address, V value) {
+  const T old = *address;
+  *address = static_cast<T>(old + static_cast<T>(value));
+  return old;
+}
+
+template <typename T, typename V>
+T atomicMax(T* address, V value) {
+  const T old = *address;
+  *address = std::max(old, static_cast<T>(value));
+  return old;
+}
+
+template <typename T>
+T atomicCAS(T* address, T compare, T value) {
+  const T old = *address;
+  if (old == compare) *address = value;
+  return old;
+}
+
+template <typename T>
+T __ldg(const T* address) {
+  return *address;
+}
