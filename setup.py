@@ -38,7 +38,9 @@ def cuda_sources() -> list[Path]:
     wanted = os.environ.get("DVFAST_CUDA", "auto")
     if wanted not in ("auto", "0", "1"):
         raise SystemExit(f"DVFAST_CUDA must be auto, 0 or 1, got {wanted!r}")
-    sources = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+    # Kernels become part of the library with the bindings that call them.
+    bound = any(ROOT.glob("csrc/torch/*_cuda.cpp"))
+    sources = sorted(ROOT.glob("csrc/cuda/*.cu")) if bound else []
     nvcc = shutil.which("nvcc")
     if wanted == "1" and not nvcc:
         raise SystemExit("DVFAST_CUDA=1, but there is no nvcc on PATH")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
+
+import dvfast
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -36,6 +39,17 @@ ROUNDING = {
     torch.float16: 2.0**-10,
 }
 FIXED_POINT = 2.0**-30  # unit in which votes are summed
+
+
+# The operators that sum votes, each as a function of (votes, size, **grid).
+DENSITIES: dict[str, Callable[..., Tensor]] = {
+    "vote_map": dvfast.vote_map,
+    "vote_map_bilinear": partial(dvfast.vote_map, interpolation="bilinear"),
+    "vote_density": dvfast.vote_density,
+    "vote_density_bilinear": partial(dvfast.vote_density, interpolation="bilinear"),
+    "parzen_density": dvfast.parzen_density,
+    "parzen_density_disc": partial(dvfast.parzen_density, radius=9.0, area="disc"),
+}
 
 
 def generator(seed: int) -> torch.Generator:
@@ -114,6 +128,13 @@ def plain(x: Tensor) -> Tensor:
 def leaf(x: Tensor) -> Tensor:
     """`x` in its own layout, to be differentiated with respect to."""
     return x.detach().requires_grad_()
+
+
+def gradient_of(output: Tensor, x: Tensor, upstream: Tensor) -> Tensor:
+    """Zero where `output` does not depend on `x`, as for empty maps of the reference."""
+    if not output.requires_grad:
+        return torch.zeros_like(x)
+    return torch.autograd.grad(output, x, upstream)[0]
 
 
 def assert_near(

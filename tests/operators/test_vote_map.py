@@ -186,11 +186,11 @@ def test_max_offset(device: torch.device) -> None:
 
 def test_errors() -> None:
     votes = torch.zeros(1, 3, 2, 2)
-    with pytest.raises(ValueError, match="max_offset must be at least 0.*got -1"):
+    with pytest.raises(ValueError, match=r"max_offset must be at least 0.*got -1"):
         dvfast.vote_map(votes, (2, 2), max_offset=-1)
-    with pytest.raises(ValueError, match="max_offset must be at least 0.*got nan"):
+    with pytest.raises(ValueError, match=r"max_offset must be at least 0.*got nan"):
         dvfast.vote_map(votes, (2, 2), max_offset=math.nan)
-    with pytest.raises(ValueError, match="interpolation must be one of 'nearest', .*got 'cubic'"):
+    with pytest.raises(ValueError, match=r"interpolation must be one of 'nearest', .*got 'cubic'"):
         dvfast.vote_map(votes, (2, 2), interpolation="cubic")
     with pytest.raises(ValueError, match=r"votes must be \[B, 3k, h, w\], got \[3, 2, 2\]"):
         dvfast.functional.count_void_votes(votes[0])

@@ -202,6 +202,8 @@ def test_errors() -> None:
         dvfast.voting_loss(logits, logits.double())
     with pytest.raises(RuntimeError, match=r"target must have the dtype of logits.*bfloat16"):
         dvfast.voting_loss(logits.half(), logits.bfloat16())
+    with pytest.raises(RuntimeError, match="target must be on the device of logits, cpu, got meta"):
+        dvfast.voting_loss(logits, logits.to("meta"))
     with pytest.raises(RuntimeError, match=r"logits must have 3k channels.*\[2, 4\]"):
         dvfast.voting_loss(torch.zeros(2, 4), torch.zeros(2, 4))
     with pytest.raises(RuntimeError, match=r"logits must be \[N, 3k\].*\[3\]"):
