@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../core/fixed_point.h"
+#include "../core/parzen.h"
 #include "multiversion.h"
 #include "sums.h"
 
@@ -20,25 +20,16 @@ struct AxisWindow {
 template <bool kSlope, typename T>
 DVFAST_INLINE void fill_axis(const ParzenParams<T>& params, const GridAxis<T>& axis, int64_t voter,
                              const Displacement<T>& landing, int64_t size, AxisWindow<T>* out) {
-  const int64_t reach = params.window / 2;
-  const int64_t nearest = nearest_pixel(voter, landing);
-  out->first = std::max<int64_t>(nearest - reach, 0);
-  out->last = std::min(nearest + reach, size - 1);
-  const T from_nearest = nearest_step(landing) - landing.fraction;
-  const T voter_to_nearest = axis.fraction - (landing.whole + nearest_step(landing));
+  const ParzenAxis<T> centre = parzen_axis(axis, voter, landing);
+  out->first = std::max<int64_t>(centre.nearest - params.window / 2, 0);
+  out->last = std::min(centre.nearest + params.window / 2, size - 1);
   for (int64_t pixel = out->first; pixel <= out->last; ++pixel) {
-    const T step = static_cast<T>(pixel - nearest);
     const int64_t i = pixel - out->first;
-    out->value[i] = params.gaussian(step + from_nearest);
-    if constexpr (kSlope) out->slope[i] = params.gaussian.derivative(step + from_nearest);
-    out->to_voter[i] = std::abs(voter_to_nearest - step);
+    const T distance = centre.to_centre(pixel);
+    out->value[i] = params.gaussian(distance);
+    if constexpr (kSlope) out->slope[i] = params.gaussian.derivative(distance);
+    out->to_voter[i] = centre.to_voter(pixel);
   }
-}
-
-template <typename T>
-DVFAST_INLINE bool may_vote(const ParzenParams<T>& params, T dy, T dx) {
-  if (params.area == VoterArea::kBox) return std::max(dy, dx) <= params.radius;
-  return fused_multiply_add(dy, dy, dx * dx) <= params.radius * params.radius;
 }
 
 template <bool kShared, typename T>
@@ -46,6 +37,7 @@ DVFAST_INLINE int64_t scatter_rows(const ParzenScatterParams<T>& params, int64_t
                                    int64_t end) {
   const auto& votes = params.votes;
   AxisWindow<T> wy, wx;
+  const Add<kShared> add;
   int64_t num_void = 0;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t b = row / votes.height;
@@ -65,7 +57,7 @@ DVFAST_INLINE int64_t scatter_rows(const ParzenScatterParams<T>& params, int64_t
           const T height = vote.confidence * wy.value[y - wy.first];
           for (int64_t x = wx.first; x <= wx.last; ++x) {
             if (!may_vote(params, wy.to_voter[y - wy.first], wx.to_voter[x - wx.first])) continue;
-            add<kShared>(sums + y * params.width + x, to_fixed(height * wx.value[x - wx.first]));
+            add(sums + y * params.width + x, to_fixed(height * wx.value[x - wx.first]));
           }
         }
       }
