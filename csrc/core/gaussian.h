@@ -28,4 +28,14 @@ DVFAST_INLINE Gaussian<T> make_gaussian(double sigma) {
   return {T(kInverseSqrtTwoPi / sigma), T(-0.5 / (sigma * sigma)), T(1.0 / (sigma * sigma))};
 }
 
+enum class Tap { kValue, kDerivative };
+
+// Weight i of the window's, computed in double whatever the filter works in.
+template <typename T>
+DVFAST_INLINE T gaussian_tap(double sigma, int64_t window, Tap tap, int64_t i) {
+  const Gaussian<double> gaussian = make_gaussian<double>(sigma);
+  const double distance = static_cast<double>(i - window / 2);
+  return static_cast<T>(tap == Tap::kValue ? gaussian(distance) : gaussian.derivative(distance));
+}
+
 }  // namespace dvfast

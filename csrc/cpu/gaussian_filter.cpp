@@ -9,13 +9,8 @@ namespace dvfast {
 
 template <typename T>
 std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap) {
-  const Gaussian<double> gaussian = make_gaussian<double>(sigma);
   std::vector<T> taps(static_cast<size_t>(window));
-  for (int64_t i = 0; i < window; ++i) {
-    const double distance = static_cast<double>(i - window / 2);
-    taps[i] =
-        static_cast<T>(tap == Tap::kValue ? gaussian(distance) : gaussian.derivative(distance));
-  }
+  for (int64_t i = 0; i < window; ++i) taps[i] = gaussian_tap<T>(sigma, window, tap, i);
   return taps;
 }
 

@@ -10,8 +10,6 @@
 
 namespace dvfast {
 
-enum class Tap { kValue, kDerivative };
-
 template <typename T>
 std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap);
 
