@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -167,6 +168,13 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For modules that import it: small tensors gain nothing from threads that wait for a core."""
+    with threads(1):
+        yield
 
 
 def over_threads(function: Callable[[], Tensor | tuple[Tensor, ...]]) -> list[Tensor]:

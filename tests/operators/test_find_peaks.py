@@ -35,7 +35,7 @@ def expected_peaks(density: Tensor, **settings: float) -> list[tuple[int, int]]:
     return [tuple(point) for point in points.long().tolist()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(maps, st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.booleans(), st.integers(1, 4))
 def test_agrees_with_reference(
     density: Tensor, threshold: float, relative: bool, min_distance: int

@@ -26,7 +26,7 @@ SIZES = [(9, 11), (1, 1), (0, 5), (5, 0)]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"sigma": 0.4, "window": 1},
-    {"sigma": 3.0, "window": 13, "stride": 2, "offset": (1, -2)},
+    {"sigma": 3.0, "window": 9, "stride": 2, "offset": (1, -2)},
     {"sigma": 2.0, "window": 7, "stride": 50, "offset": -0.25},
     {"sigma": 1.5, "window": 3, "offset": (0.5, 0.125), "max_offset": 4.0},
 ]

@@ -51,28 +51,22 @@ def assert_is_reference(actual: Tensor, points: Any, *args: Any, **settings: Any
     assert_near(actual[clear], expected[clear], relative=1e-5, absolute=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("num_votes", [1, 2, 7])
 @pytest.mark.parametrize("count", [0, 1, 3, 200])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", REAL_DTYPES, ids=str)
 def test_agrees_with_reference(
-    device: torch.device,
-    dtype: torch.dtype,
-    size: tuple[int, int],
-    count: int,
-    num_votes: int,
-    seed: int,
+    device: torch.device, dtype: torch.dtype, size: tuple[int, int], count: int
 ) -> None:
-    points = random_points(count, size, seed, dtype)
-    ranges = {"r1": 4.0, "r2": 11.0, "beta": 0.25}
-    target = dvfast.vote_targets(points.to(device), size, num_votes, **ranges)
-    assert target.dtype == dtype
-    assert target.is_contiguous()
-    if dtype == torch.float64:  # no two distances are so near that rounding decides
-        assert_near(target, reference.vote_targets(points, size, num_votes, **ranges))
-    else:
-        assert_is_reference(target, points, size, num_votes, **ranges)
+    for num_votes in (1, 2, 7):
+        points = random_points(count, size, num_votes, dtype)
+        ranges = {"r1": 4.0, "r2": 11.0, "beta": 0.25}
+        target = dvfast.vote_targets(points.to(device), size, num_votes, **ranges)
+        assert target.dtype == dtype
+        assert target.is_contiguous()
+        if dtype == torch.float64:  # no two distances are so near that rounding decides
+            assert_near(target, reference.vote_targets(points, size, num_votes, **ranges))
+        else:
+            assert_is_reference(target, points, size, num_votes, **ranges)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 40])
@@ -174,7 +168,7 @@ point_sets = st.lists(
 ).map(lambda parts: [point for part in parts for point in part])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(point_sets, st.integers(1, 9), st.tuples(st.integers(1, 8), st.integers(1, 8)))
 def test_search_finds_the_nearest(
     points: list[tuple[float, float]], num_votes: int, size: tuple[int, int]

@@ -1,0 +1,87 @@
+"""Compiles the torch-free kernels into a module for NumPy, in several variants."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+NATIVE = Path(__file__).resolve().parent
+CSRC = NATIVE.parents[1] / "csrc"
+COMPILER = os.environ.get("CXX", "g++")
+
+# What decides bits, as setup.py has it.
+COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
+          "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]  # fmt: skip
+SANITIZERS = "-fsanitize=address,undefined,float-cast-overflow"
+# As shipped, with its run-time choice of instruction set; one instruction set each, if the CPU has
+# it; and one that stops at the first access out of bounds or undefined operation.
+VARIANTS = {
+    "shipped": ["-O3"],
+    "baseline": ["-O3", "-march=x86-64", "-DDVFAST_NO_MULTIVERSION"],
+    "avx2": ["-O3", "-march=x86-64-v3", "-DDVFAST_NO_MULTIVERSION"],
+    "avx512": ["-O3", "-march=x86-64-v4", "-DDVFAST_NO_MULTIVERSION"],
+    "sanitized": ["-O1", "-g1", SANITIZERS, "-fno-sanitize-recover=all",
+                  "-DDVFAST_NO_MULTIVERSION"],
+}  # fmt: skip
+NEEDS = {
+    "baseline": {"sse2"},
+    "avx2": {"avx2", "fma", "bmi2"},
+    "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+
+
+def cpu_runs(variant: str) -> bool:
+    flags: set[str] = set()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            flags |= set(line.split(":")[1].split())
+    return NEEDS.get(variant, set()) <= flags
+
+
+def build(folder: Path, variants: Sequence[str]) -> dict[str, Path]:
+    """Compile the given variants. The bindings are the same in all, and compiled once."""
+    import pybind11
+
+    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
+    jobs = {f"binding_{path.stem}.o": ["-O0", *include, path] for path in NATIVE.glob("*.cpp")}
+    for variant in variants:
+        for path in (CSRC / "cpu").glob("*.cpp"):
+            jobs[f"{variant}_{path.stem}.o"] = [*VARIANTS[variant], path]
+
+    def compile_one(name: str) -> None:
+        run([COMPILER, *COMMON, *jobs[name], "-c", "-o", folder / name])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_one, jobs))
+    modules = {}
+    for variant in variants:
+        objects = [*folder.glob("binding_*.o"), *folder.glob(f"{variant}_*.o")]
+        modules[variant] = folder / variant / "dvfast_kernels.so"
+        modules[variant].parent.mkdir()
+        sanitizers = [SANITIZERS] if variant == "sanitized" else []
+        run([COMPILER, "-shared", *sanitizers, *objects, "-o", modules[variant]])
+    return modules
+
+
+def run(command: Sequence[object]) -> None:
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{result.stderr}")
+
+
+def load(path: Path) -> ModuleType:
+    # Under a name of its own: pybind11 returns the module it has if it knows the name.
+    name = f"{path.parent.name}.dvfast_kernels"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.__file__ == str(path)
+    return module

@@ -1,0 +1,23 @@
+"""The compiled kernels, one build for all tests, outside the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from native import build
+
+# Another variant than the one shipped is a statement about x86 only.
+AVAILABLE = [variant for variant in build.VARIANTS if build.cpu_runs(variant)]
+
+
+@pytest.fixture(scope="session")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build.build(tmp_path_factory.mktemp("native"), AVAILABLE)
+
+
+@pytest.fixture(scope="session")
+def native(modules: dict[str, Path]) -> ModuleType:
+    """The kernels as they are shipped."""
+    return build.load(modules["shipped"])
