@@ -28,6 +28,7 @@ COMPILE_FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fvisibility=hidden",
+    f"-ffile-prefix-map={ROOT}=.",  # errors name a source file, not the machine it lay on
     "-Wall",
     "-Wextra",
 ]

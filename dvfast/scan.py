@@ -166,12 +166,13 @@ def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:
 
 @contextmanager
 def _evaluating(net: DeepVotingNet) -> Iterator[None]:
-    training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
         yield
     finally:
-        net.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> Iterator[int]:

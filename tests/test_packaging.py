@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ def test_public_names_exist_and_are_documented() -> None:
         module = importlib.import_module(name) if name != "dvfast.scan" else sys.modules[name]
         for public in module.__all__:
             item = getattr(module, public)
-            if callable(item):
+            if inspect.isfunction(item) or inspect.isclass(item):
                 assert item.__doc__, f"{name}.{public} has no docstring"
 
 

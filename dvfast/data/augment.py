@@ -123,15 +123,15 @@ def augment(
         way = int(torch.randint(8, (), generator=generator))
         image, points = flip_and_turn(image, points, turns=way // 2, flip=bool(way % 2))
     if strengths.stain_exchange and len(image) == 3:
-        draws = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+        chance: list[float] = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         # Patches of full veil and of none, and a slope between them.
         field = 2 * torch.rand(_VEIL_GRID, _VEIL_GRID, generator=generator) - 0.5
-        if draws[0] < strengths.stain_exchange:
+        if chance[0] < strengths.stain_exchange:
             image = exchange_stains(
                 image,
-                share=draws[1] ** 0.5,  # rarely little: half brown, half blue looks like neither
-                strength=_STRONGEST_COUNTERSTAIN * draws[2],
-                veil=_STRONGEST_VEIL * draws[3],
+                share=chance[1] ** 0.5,  # rarely little: half brown, half blue looks like neither
+                strength=_STRONGEST_COUNTERSTAIN * chance[2],
+                veil=_STRONGEST_VEIL * chance[3],
                 field=field.clamp(0, 1),
             )
     if strengths.stain_gain or strengths.stain_bias:
