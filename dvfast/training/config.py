@@ -229,6 +229,11 @@ class TrainingConfig:
         return self.image_pixel_size / self.pixel_size
 
     @property
+    def working_pixel_size(self) -> float | None:
+        """Micrometres per pixel at which the network works, or None where that is unknown."""
+        return self.image_pixel_size if self.pixel_size is None else self.pixel_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Patches per side of a sample, and pixels between them: a patch is a crop of one."""
         return (1, 1) if self.sampling == "patches" else (self.crop_size, self.crop_stride)

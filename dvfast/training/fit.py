@@ -254,7 +254,7 @@ def _validate(
     detector = Detector(
         state.trained_net.eval(),
         settings,
-        pixel_size=config.pixel_size,
+        pixel_size=config.working_pixel_size,
         image_pixel_size=config.image_pixel_size,
     )
     found = [(detector.detect(image), points) for image, points in images]
@@ -278,7 +278,7 @@ def _description(
     if best is not None and best.threshold is not None:
         detection = replace(detection, threshold=best.threshold, relative=False)
     return {
-        "pixel_size": config.pixel_size,
+        "pixel_size": config.working_pixel_size,
         "image_pixel_size": config.image_pixel_size,
         "detection": detection.to_dict(),
         "training": config.to_dict(),

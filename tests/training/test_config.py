@@ -132,7 +132,9 @@ def test_a_working_scale_needs_the_scale_of_the_images() -> None:
 
 def test_scale_and_grid() -> None:
     assert TrainingConfig(image_pixel_size=0.5, pixel_size=0.25).scale == 2
-    assert TrainingConfig(image_pixel_size=0.5, pixel_size=None).scale == 1
+    as_they_are = TrainingConfig(image_pixel_size=0.5, pixel_size=None)
+    assert (as_they_are.scale, as_they_are.working_pixel_size) == (1, 0.5)
+    assert TrainingConfig().working_pixel_size is None
     assert TrainingConfig(crop_size=9, crop_stride=2).grid == (9, 2)
 
 
