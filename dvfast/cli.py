@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -53,6 +54,12 @@ def _options(*options: Callable[[_T], _T]) -> Callable[[_T], _T]:
     return apply
 
 
+def _finite(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 _weights = click.option(
     "-w",
     "--weights",
@@ -71,11 +78,13 @@ _detection_options = _options(
     click.option(
         "--threshold",
         type=float,
+        callback=_finite,
         help="Peaks below it do not count. [default: the weights' own]",
     ),
     click.option(
         "--pixel-size",
-        type=float,
+        type=click.FloatRange(min=0, min_open=True),
+        callback=_finite,
         metavar="µm",
         help="Micrometres per pixel of the images. [default: that of the training images]",
     ),
@@ -134,6 +143,11 @@ def detect(
 
     paths = list_images(images)
     single = output.suffix.lower().lstrip(".") in (*_FORMATS, "json")
+    if output.suffix and not single and not output.is_dir():
+        raise click.UsageError(
+            f"{output}: -o takes a folder, or a file that ends in .{', .'.join(_FORMATS)}; a "
+            "folder with a dot in its name must exist"
+        )
     if single and len(paths) > 1:
         raise click.UsageError(f"{output} is one file, but there are {len(paths)} images")
     if single and formats:
@@ -240,6 +254,7 @@ def train(
     "-r",
     "--radius",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
     default=6.6,
     show_default=True,
     help="Of the circle around an annotation, in pixels of the images.",
@@ -385,6 +400,8 @@ def _load_detector(weights: str, device: str | None) -> Detector:
 
     detector = Detector.load(_weights_path(weights))
     chosen = device or ("cuda" if _has_cuda_kernels() else "cpu")
+    if chosen.startswith("cuda") and not build_info()["cuda_sources"]:
+        raise InputError(f"device {chosen}: this dvfast is built without CUDA kernels; use cpu")
     try:
         return detector.to(chosen)
     except (RuntimeError, AssertionError) as error:

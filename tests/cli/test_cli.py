@@ -101,7 +101,6 @@ def test_two_images_must_not_share_an_output(tiles: Path, tmp_path: Path, weight
         ["detect", "{tile}", "-o", "out", "-w", "nosuchweights"],
         ["detect", "{tile}", "-o", "out", "-w", "nowhere.safetensors"],
         ["detect", "{tile}", "-o", "out", "-w", "{tile}"],
-        ["detect", "{tile}", "-o", "out", "-w", "{weights}", "--pixel-size", "-1"],
         ["detect", "{tile}", "-o", "out", "-w", "{weights}", "--device", "nosuchdevice"],
         ["detect", "{tile}", "-o", "nofolder/out.csv", "-w", "{weights}"],
         ["evaluate", "nowhere"],
@@ -127,6 +126,35 @@ def test_bad_input_is_one_clear_line(
     assert "Traceback" not in result.output
     written = [path for path in tmp_path.rglob("*") if path.is_file() and tiles not in path.parents]
     assert written == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threshold", "nan"],
+        ["--pixel-size", "-1"],
+        ["--pixel-size", "inf"],
+        ["--stride", "0"],
+        ["--mode", "slow"],
+    ],
+    ids=" ".join,
+)
+def test_options_out_of_range_are_usage_errors(
+    arguments: list[str], tiles: Path, tmp_path: Path, weights: str
+) -> None:
+    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights, *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_extension_is_no_folder(tiles: Path, tmp_path: Path, weights: str) -> None:
+    target = tmp_path / "points.xlsx"
+    result = run("detect", tiles / "first.png", "-o", target, "-w", weights)
+    assert result.exit_code == 2
+    assert not target.exists()
+    target.mkdir()
+    assert run("detect", tiles / "first.png", "-o", target, "-w", weights).exit_code == 0
 
 
 def test_an_output_that_cannot_be_written(tiles: Path, weights: str) -> None:
