@@ -22,6 +22,7 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension  # noqa: E402
 TORCH_TARGET = "0x020b000000000000"  # the stable ABI of torch 2.11
 COMPILE_FLAGS = [
     "-O3",
+    "-g0",  # Python's own flags ask for debug symbols, twice the size of the rest
     "-std=c++17",
     # The same bits from every instruction set: fused multiply-adds are written out.
     "-ffp-contract=off",
