@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,12 +12,14 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from build_backend import add_outer_torch  # noqa: E402  (needs the path above)
+from cuda_build import compile_cuda, cuda_home  # noqa: E402
 
 add_outer_torch()
 
 import torch  # noqa: E402
 from torch.utils.cpp_extension import BuildExtension, CppExtension  # noqa: E402
 
+HEADERS = sorted((ROOT / "csrc").rglob("*.h"))
 TORCH_TARGET = "0x020b000000000000"  # the stable ABI of torch 2.11
 COMPILE_FLAGS = [
     "-O3",
@@ -34,48 +35,65 @@ COMPILE_FLAGS = [
     "-Wextra",
 ]
 
+# libtorch alone knows libtorch_cpu and, where there is one, libtorch_cuda.
+LINK_FLAGS = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed"]
+
 
 def cuda_sources() -> list[Path]:
     """The .cu sources to compile: all of them where CUDA is wanted and nvcc is there."""
     wanted = os.environ.get("DVFAST_CUDA", "auto")
     if wanted not in ("auto", "0", "1"):
         raise SystemExit(f"DVFAST_CUDA must be auto, 0 or 1, got {wanted!r}")
-    # Kernels become part of the library with the bindings that call them.
-    bound = any(ROOT.glob("csrc/torch/*_cuda.cpp"))
-    sources = sorted(ROOT.glob("csrc/cuda/*.cu")) if bound else []
-    nvcc = shutil.which("nvcc")
-    if wanted == "1" and not nvcc:
+    if wanted == "1" and not cuda_home():
         raise SystemExit("DVFAST_CUDA=1, but there is no nvcc on PATH")
-    if wanted == "1" and not sources:
-        raise SystemExit("DVFAST_CUDA=1, but this version has no CUDA kernels yet")
-    return sources if wanted != "0" and nvcc else []
+    return sorted(ROOT.glob("csrc/cuda/*.cu")) if wanted != "0" and cuda_home() else []
 
 
-def extension() -> CppExtension:
-    sources = sorted((ROOT / "csrc").glob("cpu/*.cpp")) + sorted(
-        (ROOT / "csrc").glob("torch/*.cpp")
-    )
-    cuda = cuda_sources()
-    print(
-        f"dvfast: {len(sources)} C++ sources, {len(cuda)} CUDA sources, torch {torch.__version__}"
-    )
+def extension(cuda: list[Path]) -> CppExtension:
+    bindings = sorted(ROOT.glob("csrc/torch/*.cpp"))
+    if not cuda:
+        bindings = [path for path in bindings if not path.stem.endswith("_cuda")]
+    sources = [*sorted(ROOT.glob("csrc/cpu/*.cpp")), *bindings]
+    print(f"dvfast: {len(sources)} C++, {len(cuda)} CUDA sources, torch {torch.__version__}")
+    home = cuda_home()
     return CppExtension(
         name="dvfast._C",
-        sources=[str(path.relative_to(ROOT)) for path in [*sources, *cuda]],
-        depends=[str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.h")],
+        sources=[str(path.relative_to(ROOT)) for path in sources],
+        depends=[str(path.relative_to(ROOT)) for path in HEADERS],
+        include_dirs=[str(home / "include")] if cuda and home else [],
         define_macros=[
             ("TORCH_TARGET_VERSION", TORCH_TARGET),
             ("DVFAST_NUM_CUDA_SOURCES", str(len(cuda))),
         ],
         extra_compile_args={"cxx": COMPILE_FLAGS},
-        # libtorch alone knows libtorch_cpu and, where there is one, libtorch_cuda.
-        extra_link_args=["-Wl,--no-as-needed", "-ltorch"],
+        extra_link_args=LINK_FLAGS + (cuda_link_flags(home) if cuda and home else []),
         py_limited_api=True,
     )
 
 
+def cuda_link_flags(home: Path) -> list[str]:
+    """The runtime comes along: a CPU-only torch has none, and must load the binary all the same."""
+    found = [
+        path for folder in ("lib64", "lib") for path in home.glob(f"{folder}/libcudart_static.a")
+    ]
+    if not found:
+        raise SystemExit(f"libcudart_static.a is not in {home}/lib64; build with DVFAST_CUDA=0")
+    return [str(found[0]), "-ldl", "-lrt", "-lpthread"]
+
+
+class Build(BuildExtension):
+    """Compiles the .cu sources first and hands their objects to the linker."""
+
+    def build_extensions(self) -> None:
+        cuda = cuda_sources()
+        if cuda:
+            objects = compile_cuda(cuda, HEADERS, Path(self.build_temp) / "cuda")
+            self.extensions[0].extra_objects += objects
+        super().build_extensions()
+
+
 setup(
-    ext_modules=[extension()],
-    cmdclass={"build_ext": BuildExtension.with_options(no_python_abi_suffix=False)},
+    ext_modules=[extension(cuda_sources())],
+    cmdclass={"build_ext": Build},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

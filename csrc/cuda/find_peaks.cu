@@ -39,8 +39,10 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
 
 template <typename T>
 __device__ __forceinline__ double lowest_peak(const FindPeaksDeviceParams<T>& params) {
-  return params.relative ? params.threshold * double_from(*params.workspace.highest)
-                         : params.threshold;
+  // Nothing of infinity is still nothing.
+  return params.relative && params.threshold != 0
+             ? params.threshold * double_from(*params.workspace.highest)
+             : params.threshold;
 }
 
 template <typename T>
@@ -56,10 +58,15 @@ __global__ void __launch_bounds__(kThreadsPerBlock) mark_high(FindPeaksDevicePar
   }
 }
 
+// Others may be changing what is read, so that it must be read as it stands: volatile.
+template <typename T>
+__device__ __forceinline__ T now(const T* values, int64_t i) {
+  return static_cast<const volatile T*>(values)[i];
+}
+
 // Trees only ever get shorter and roots smaller, so a stale parent still leads to the root.
 __device__ __forceinline__ int64_t root_of(const int64_t* parents, int64_t i) {
-  const volatile int64_t* current = parents;
-  for (int64_t parent = current[i]; parent != i; parent = current[i]) i = parent;
+  for (int64_t parent = now(parents, i); parent != i; parent = now(parents, i)) i = parent;
   return i;
 }
 
@@ -86,7 +93,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock) link_equal(FindPeaksDevicePa
   const int64_t reach = params.min_distance;
   const int64_t count = density.height * density.width;
   for (int64_t i = first_item(); i < count; i += item_stride()) {
-    if (params.workspace.parents[i] == kNoPeak) continue;
+    if (now(params.workspace.parents, i) == kNoPeak) continue;
     const int64_t y = i / density.width;
     const int64_t x = i % density.width;
     const T value = *density.at(0, y, x);
@@ -111,8 +118,9 @@ __global__ void __launch_bounds__(kThreadsPerBlock) link_equal(FindPeaksDevicePa
 __global__ void __launch_bounds__(kThreadsPerBlock)
     reject_plateaus(PeakWorkspace workspace, int64_t count) {
   for (int64_t i = first_item(); i < count; i += item_stride()) {
-    if (workspace.parents[i] == kNoPeak || !workspace.rejected[i]) continue;
-    workspace.rejected[root_of(workspace.parents, i)] = 1;
+    if (workspace.parents[i] == kNoPeak || !now(workspace.rejected, i)) continue;
+    volatile unsigned char* rejected = workspace.rejected;
+    rejected[root_of(workspace.parents, i)] = 1;
   }
 }
 

@@ -47,6 +47,13 @@ __device__ __forceinline__ void write_vote(const VoteTargetsDeviceParams<T>& par
   channels[2 * stride] = exists ? x - point[params.axis_stride] : T(0);
 }
 
+// The nuclei of image b, first and past the last; never beyond the points there are.
+template <typename T>
+__device__ __forceinline__ int64_t split(const VoteTargetsDeviceParams<T>& params, int64_t b) {
+  const int64_t at = params.splits[b];
+  return at < 0 ? 0 : (at < params.num_points ? at : params.num_points);
+}
+
 struct Pixel {
   int64_t b, i, j;
 };
@@ -63,12 +70,14 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
   const auto& target = params.target;
   for (int64_t item = first_item(); item < pixels; item += item_stride()) {
     const Pixel pixel = pixel_of(target, item);
+    const int64_t first = split(params, pixel.b);
+    const int64_t past_last = split(params, pixel.b + 1);
     const T y = static_cast<T>(params.y_axis.voter(pixel.i)) + params.y_axis.fraction;
     const T x = static_cast<T>(params.x_axis.voter(pixel.j)) + params.x_axis.fraction;
     Candidate<T> nearest[kVotes];
 #pragma unroll
     for (int k = 0; k < kVotes; ++k) nearest[k] = nobody<T>();
-    for (int64_t n = params.splits[pixel.b]; n < params.splits[pixel.b + 1]; ++n) {
+    for (int64_t n = first; n < past_last; ++n) {
       Candidate<T> next = candidate(params, n, y, x);
 #pragma unroll
       for (int k = 0; k < kVotes; ++k) {
@@ -93,12 +102,14 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
   const auto& target = params.target;
   for (int64_t item = first_item(); item < pixels; item += item_stride()) {
     const Pixel pixel = pixel_of(target, item);
+    const int64_t first = split(params, pixel.b);
+    const int64_t past_last = split(params, pixel.b + 1);
     const T y = static_cast<T>(params.y_axis.voter(pixel.i)) + params.y_axis.fraction;
     const T x = static_cast<T>(params.x_axis.voter(pixel.j)) + params.x_axis.fraction;
     Candidate<T> last = {T(-1), -1};
     for (int64_t k = 0; k < target.num_votes; ++k) {
       Candidate<T> nearest = nobody<T>();
-      for (int64_t n = params.splits[pixel.b]; n < params.splits[pixel.b + 1]; ++n) {
+      for (int64_t n = first; n < past_last; ++n) {
         const Candidate<T> next = candidate(params, n, y, x);
         if (last.before(next) && next.before(nearest)) nearest = next;
       }

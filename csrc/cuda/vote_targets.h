@@ -11,9 +11,11 @@ namespace dvfast {
 
 template <typename T>
 struct VoteTargetsDeviceParams {
-  const T* points;  // [n, 2]
+  const T* points;  // [num_points, 2]
+  int64_t num_points;
   int64_t point_stride, axis_stride;
-  const int64_t* splits;  // [batch + 1]: image b has the points splits[b] to splits[b + 1]
+  const int64_t* splits;  // [batch + 1]: image b has the points splits[b] to splits[b + 1];
+                          // what lies outside [0, num_points] is not read
   VotesView<T> target;
   GridAxis<T> y_axis, x_axis;
   VotingRange<T> range;

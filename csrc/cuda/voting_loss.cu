@@ -7,6 +7,9 @@
 namespace dvfast {
 namespace {
 
+// Of sum_patches on a multiprocessor. Left to itself, the compiler hopes for more, and spills.
+constexpr unsigned int kBlocksAtOnce = 4;
+
 // The tree of core/reduction.h over kPatchesPerBlock numbers in shared memory; all threads of the
 // block take part, and find the sum in tree[0].
 __device__ __forceinline__ void sum_tree(double* tree) {
@@ -49,7 +52,7 @@ __device__ __forceinline__ compute_t<T> patch_loss(const VotingLossParams<T, Tar
 }
 
 template <bool kGradient, typename T, typename Target>
-__global__ void __launch_bounds__(kThreadsPerBlock)
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
     sum_patches(VotingLossParams<T, Target> params, int64_t patches) {
   double* tree = shared_array<double>();
   for (int64_t block = blockIdx.x; block < num_blocks(patches); block += gridDim.x) {
@@ -80,6 +83,11 @@ __global__ void __launch_bounds__(kThreadsPerBlock) sum_blocks(double* block_los
       __syncthreads();
     }
   }
+}
+
+template <typename T>
+__global__ void store_total(const double* block_loss, int64_t blocks, T* total) {
+  if (first_item() == 0) *total = blocks > 0 ? static_cast<T>(block_loss[0]) : T(0);
 }
 
 template <typename T>
@@ -118,6 +126,12 @@ cudaError_t launch_voting_loss(const VotingLossParams<T, Target>& params, cudaSt
 }
 
 template <typename T>
+cudaError_t launch_total_loss(const double* block_loss, int64_t blocks, T* total,
+                              cudaStream_t stream) {
+  return launch(store_total<T>, 1, 1, 0, stream, block_loss, blocks, total);
+}
+
+template <typename T>
 cudaError_t launch_voting_loss_backward(const VotingLossBackwardParams<T>& params,
                                         cudaStream_t stream) {
   const auto& in = params.gradient;
@@ -145,5 +159,8 @@ DVFAST_INSTANTIATE(double)
 DVFAST_INSTANTIATE(bfloat16)
 DVFAST_INSTANTIATE(float16)
 #undef DVFAST_INSTANTIATE
+
+template cudaError_t launch_total_loss<float>(const double*, int64_t, float*, cudaStream_t);
+template cudaError_t launch_total_loss<double>(const double*, int64_t, double*, cudaStream_t);
 
 }  // namespace dvfast

@@ -13,6 +13,11 @@ namespace dvfast {
 template <typename T, typename Target>
 cudaError_t launch_voting_loss(const VotingLossParams<T, Target>& params, cudaStream_t stream);
 
+// That sum as a number of the loss's type; zero where there are no blocks.
+template <typename T>
+cudaError_t launch_total_loss(const double* block_loss, int64_t blocks, T* total,
+                              cudaStream_t stream);
+
 template <typename T>
 cudaError_t launch_voting_loss_backward(const VotingLossBackwardParams<T>& params,
                                         cudaStream_t stream);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "../cpu/find_peaks.h"
-#include "tensors.h"
+#include "find_peaks.h"
 
 namespace dvfast {
 namespace {
@@ -14,23 +14,14 @@ constexpr int64_t kRowsPerThread = 32;
 
 Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
                       int64_t min_distance) {
-  STD_TORCH_CHECK(density.dim() == 2, "density must be [H, W], got ", describe(density));
-  STD_TORCH_CHECK(min_distance >= 1, "min_distance must be at least 1, got ", min_distance);
-  STD_TORCH_CHECK(threshold == threshold, "threshold must be a number, got NaN");
+  check_find_peaks(density, threshold, min_distance);
   const int64_t height = density.size(0);
-  const int64_t width = density.size(1);
   std::vector<Peak> peaks;
   with_real_type(density, "density", [&](auto type) {
     using T = decltype(type);
     FindPeaksParams<T> params{};
-    params.density = {static_cast<const T*>(density.data_ptr()),
-                      1,
-                      height,
-                      width,
-                      0,
-                      density.stride(0),
-                      density.stride(1)};
-    params.min_distance = std::min(min_distance, std::max(height, width));
+    params.density = image_view<T>(density);
+    params.min_distance = useful_distance(density, min_distance);
     params.lowest = threshold;
     std::mutex mutex;
     if (relative) {

@@ -62,8 +62,9 @@ inline void check_same_shape(const Tensor& tensor, const char* name, const Tenso
                   " for ", describe(like));
 }
 
-inline void check_cpu(const Tensor& tensor, const char* name) {
-  STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU, like the other arguments");
+inline void check_same_device(const Tensor& tensor, const char* name, const Tensor& like,
+                              const char* like_name) {
+  STD_TORCH_CHECK(tensor.device() == like.device(), name, " must be on the device of ", like_name);
 }
 
 inline int64_t check_channels(const Tensor& tensor, const char* name) {

@@ -1,0 +1,107 @@
+// Eq. 3, 4 and 5: checks and allocation, for any device. Device{tensor}(params, total) runs the
+// sweep and writes the sum over patches to `total`, a tensor of one number; Device{tensor}(params)
+// scales the gradient.
+#pragma once
+
+#include <tuple>
+#include <vector>
+
+#include "../core/params.h"
+#include "../core/reduction.h"
+#include "tensors.h"
+
+namespace dvfast::ops {
+
+template <typename Device, typename T, typename Target>
+void sweep_voting_loss(const Tensor& logits, const Tensor& target, double lambda, Tensor* loss,
+                       bool per_patch, Tensor* gradient) {
+  VotingLossParams<T, Target> params{};
+  params.logits = patches_view<const T>(logits, "logits");
+  params.target = patches_view<const Target>(target, "target");
+  params.lambda = lambda;
+  if (gradient != nullptr) {
+    params.gradient = patches_view<T>(*gradient, "gradient");
+    merge_axes(params.logits, params.target, params.gradient);
+  } else {
+    merge_axes(params.logits, params.target);
+  }
+  if (per_patch) params.patch_loss = static_cast<compute_t<T>*>(loss->data_ptr());
+  const auto& view = params.logits;
+  const int64_t blocks = num_blocks(view.batch * view.height * view.width);
+  Tensor block_loss = torch::stable::new_empty(logits, {blocks}, ScalarType::Double);
+  params.block_loss = static_cast<double*>(block_loss.data_ptr());
+  Device{logits}(params, per_patch ? nullptr : static_cast<compute_t<T>*>(loss->data_ptr()));
+}
+
+// The loss is a sum over patches, [], or each patch's own, [N] or [B, H, W]; in float32 for halves.
+// The gradient is that of each patch's own loss; empty where it is not wanted.
+template <typename Device>
+std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tensor& target,
+                                               double lambda, bool per_patch, bool with_gradient) {
+  check_same_shape(target, "target", logits, "logits");
+  check_same_device(target, "target", logits, "logits");
+  STD_TORCH_CHECK(
+      target.scalar_type() == logits.scalar_type() ||
+          (target.scalar_type() == ScalarType::Float && logits.scalar_type() != ScalarType::Double),
+      "target must have the dtype of logits, or be float32 beside half-precision "
+      "logits: got ",
+      describe(target), " for ", describe(logits));
+  const ScalarType compute =
+      logits.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  std::vector<int64_t> patch_shape;
+  for (int64_t i = 0; per_patch && i < logits.dim(); ++i) {
+    if (i != 1) patch_shape.push_back(logits.size(i));
+  }
+  Tensor loss = torch::stable::new_empty(logits, patch_shape, compute);
+  Tensor gradient =
+      with_gradient ? torch::stable::empty_like(logits) : torch::stable::new_empty(logits, {0});
+  Tensor* slope = with_gradient ? &gradient : nullptr;
+  with_floating_type(logits, "logits", [&](auto type) {
+    using T = decltype(type);
+    if (target.scalar_type() == logits.scalar_type()) {
+      sweep_voting_loss<Device, T, T>(logits, target, lambda, &loss, per_patch, slope);
+    } else if constexpr (sizeof(T) == 2) {
+      sweep_voting_loss<Device, T, float>(logits, target, lambda, &loss, per_patch, slope);
+    }
+  });
+  return {loss, gradient};
+}
+
+// grad_output is one number, or one per patch.
+template <typename Device>
+Tensor voting_loss_backward(const Tensor& grad_output, const Tensor& gradient) {
+  check_same_device(grad_output, "grad_output", gradient, "gradient");
+  Tensor grad_input = torch::stable::empty_like(gradient);
+  with_floating_type(gradient, "gradient", [&](auto type) {
+    using T = decltype(type);
+    VotingLossBackwardParams<T> params{};
+    params.gradient = patches_view<const T>(gradient, "gradient");
+    params.grad_input = patches_view<T>(grad_input, "grad_input");
+    check_dtype(grad_output, "grad_output",
+                {sizeof(compute_t<T>) == 8 ? ScalarType::Double : ScalarType::Float});
+    auto& upstream = params.grad_output;
+    upstream = {static_cast<const compute_t<T>*>(grad_output.data_ptr()),
+                params.gradient.batch,
+                params.gradient.height,
+                params.gradient.width,
+                0,
+                0,
+                0};
+    if (grad_output.dim() > 0) {
+      bool fits = grad_output.dim() == gradient.dim() - 1;
+      for (int64_t i = 0; fits && i < grad_output.dim(); ++i) {
+        fits = grad_output.size(i) == gradient.size(i == 0 ? 0 : i + 1);
+      }
+      STD_TORCH_CHECK(fits, "grad_output must have one value, or one per patch of ",
+                      describe(gradient), ", got ", describe(grad_output));
+      upstream.batch_stride = grad_output.stride(0);
+      if (gradient.dim() >= 3) upstream.x_stride = grad_output.stride(grad_output.dim() - 1);
+      if (gradient.dim() == 4) upstream.y_stride = grad_output.stride(1);
+    }
+    merge_axes(params.gradient, params.grad_input, upstream);
+    Device{gradient}(params);
+  });
+  return grad_input;
+}
+
+}  // namespace dvfast::ops

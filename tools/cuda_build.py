@@ -1,0 +1,79 @@
+"""Compiling the .cu sources with nvcc, on machines with and without a GPU.
+
+torch's own extension builder wants a torch that was built with CUDA and a GPU to ask for its
+architecture. The kernels know nothing of torch, so nvcc alone is enough.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# Turing to Blackwell; the last is also kept as PTX, for what comes after it.
+_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0+PTX")
+_FLAGS = (
+    "-O3",
+    "-std=c++17",
+    "-fmad=false",  # fused multiply-adds are written out, as on the CPU
+    "--expt-relaxed-constexpr",
+    "--Werror=all-warnings",
+    "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra",
+)
+
+
+def cuda_home() -> Path | None:
+    """The folder of the CUDA toolkit, or None where there is no nvcc."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return None
+    # nvcc may be a wrapper somewhere else; it knows where it lives.
+    told = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull, "-c"], capture_output=True)
+    found = re.search(r"^#\$ TOP=(.+?)/*(?:\.\.)?\s*$", told.stderr.decode(), re.MULTILINE)
+    top = Path(found[1]) if found else Path(nvcc).resolve().parent
+    return top.parent if top.name == "bin" else top
+
+
+def architecture_flags(listed: str | None = None) -> list[str]:
+    """nvcc's flags for the architectures of TORCH_CUDA_ARCH_LIST, or for ours.
+
+    >>> architecture_flags("9.0 12.0+PTX")[-1]
+    '-gencode=arch=compute_120,code=compute_120'
+    """
+    flags = []
+    for name in re.split(r"[ ;,]+", listed.strip()) if listed else _ARCHITECTURES:
+        number = name.removesuffix("+PTX").replace(".", "")
+        if not re.fullmatch(r"\d{2,3}[af]?", number):
+            raise SystemExit(f"TORCH_CUDA_ARCH_LIST: {name!r} is no architecture such as 9.0")
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if name.endswith("+PTX"):
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
+
+
+def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list[str]:
+    """Compile what is older than its source or any header; returns the object files."""
+    flags = [*_FLAGS, *architecture_flags(os.environ.get("TORCH_CUDA_ARCH_LIST"))]
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = folder / "flags"
+    same_flags = recorded.exists() and recorded.read_text() == " ".join(flags)
+    newest = max(path.stat().st_mtime for path in headers)
+
+    def compile_one(source: Path) -> str:
+        target = folder / f"{source.stem}.o"
+        needed = max(newest, source.stat().st_mtime)
+        if not (same_flags and target.exists() and target.stat().st_mtime > needed):
+            command = ["nvcc", *flags, "-c", str(source), "-o", str(target)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                target.unlink(missing_ok=True)
+                raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return str(target)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(compile_one, sources))
+    recorded.write_text(" ".join(flags))
+    return objects
