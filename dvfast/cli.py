@@ -88,7 +88,7 @@ _detection_options = _options(
         metavar="µm",
         help="Micrometres per pixel of the images. [default: that of the training images]",
     ),
-    click.option("--device", default=None, help="Such as cpu or cuda:1. [default: cuda if any]"),
+    click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1."),
 )
 
 
@@ -128,7 +128,7 @@ def detect(
     stride: int | None,
     threshold: float | None,
     pixel_size: float | None,
-    device: str | None,
+    device: str,
 ) -> None:
     """Find the nuclei of every IMAGE: PNG, JPEG or TIFF files, folders, or quoted patterns.
 
@@ -207,7 +207,7 @@ def detect(
 @click.option("--data-name", help="What the data is called; saved with the weights.")
 @click.option("--data-licence", help="Its licence; saved with the weights.")
 @click.option("--data-attribution", help="Whom to name; saved with the weights.")
-@click.option("--device", default=None, help="Such as cpu or cuda:1. [default: cuda if any]")
+@click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1.")
 def train(
     folder: Path,
     output: Path,
@@ -219,7 +219,7 @@ def train(
     data_name: str | None,
     data_licence: str | None,
     data_attribution: str | None,
-    device: str | None,
+    device: str,
 ) -> None:
     """Train on FOLDER: images, and beside each a file of clicks with the same stem.
 
@@ -269,7 +269,7 @@ def evaluate(
     stride: int | None,
     threshold: float | None,
     pixel_size: float | None,
-    device: str | None,
+    device: str,
 ) -> None:
     """Precision, recall, F1, distances and counting errors on FOLDER, an annotated set of images.
 
@@ -395,17 +395,16 @@ def _weights_path(weights: str) -> Path:
     return path
 
 
-def _load_detector(weights: str, device: str | None) -> Detector:
+def _load_detector(weights: str, device: str) -> Detector:
     from .detection import Detector
 
     detector = Detector.load(_weights_path(weights))
-    chosen = device or ("cuda" if _has_cuda_kernels() else "cpu")
-    if chosen.startswith("cuda") and not build_info()["cuda_sources"]:
-        raise InputError(f"device {chosen}: this dvfast is built without CUDA kernels; use cpu")
+    if device.startswith("cuda") and not build_info()["cuda_sources"]:
+        raise InputError(f"device {device}: this dvfast is built without CUDA kernels; use cpu")
     try:
-        return detector.to(chosen)
+        return detector.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {chosen}: {error}") from error
+        raise InputError(f"device {device}: {error}") from error
 
 
 def _has_cuda_kernels() -> bool:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from .._library import build_info
-
 __all__ = ["Processes", "running_processes"]
 
 
@@ -55,7 +53,7 @@ def running_processes(device: str | torch.device | None) -> Iterator[Processes]:
 
     A process group that exists already is used and left as it is.
     """
-    chosen = torch.device(device) if device is not None else _own_device()
+    chosen = _own_device(device)
     joined = distributed.is_available() and distributed.is_initialized()
     alone = not joined and not distributed.is_torchelastic_launched()
     if alone:
@@ -72,8 +70,8 @@ def running_processes(device: str | torch.device | None) -> Iterator[Processes]:
             distributed.destroy_process_group()
 
 
-def _own_device() -> torch.device:
-    # A GPU is of no use to a library that was built without kernels for it.
-    if not (torch.cuda.is_available() and build_info()["cuda_sources"]):
-        return torch.device("cpu")
+def _own_device(device: str | torch.device | None) -> torch.device:
+    # The CUDA kernels have not yet run on hardware: who wants them has to say so.
+    if str(device) != "cuda":
+        return torch.device(device or "cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

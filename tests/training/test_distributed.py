@@ -56,16 +56,15 @@ def test_two_processes_give_the_loss_curve_of_one(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cuda_sources", "expected"), [(0, 3, "cpu"), (2, 0, "cpu"), (2, 3, "cuda:1")]
+    ("asked", "expected"),
+    [(None, "cpu"), ("cpu", "cpu"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")],
 )
 def test_the_device_of_a_process(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, cuda_sources: int, expected: str
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: str
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.setattr(processes, "build_info", lambda: {"cuda_sources": cuda_sources})
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with processes.running_processes(None) as alone:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with processes.running_processes(asked) as alone:
         assert (str(alone.device), alone.rank, alone.count) == (expected, 0, 1)
 
 
