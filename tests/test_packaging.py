@@ -81,11 +81,17 @@ def test_the_build_backend_finds_the_installing_interpreters_torch(
     assert "torch>=2.11" in backend.get_requires_for_build_wheel()
 
 
-def test_import_is_light() -> None:
-    program = (
-        "import sys, dvfast; print([m for m in ('matplotlib', 'skimage') if m in sys.modules])"
-    )
+def test_the_operators_need_torch_alone() -> None:
+    heavy = ["matplotlib", "skimage", "scipy", "PIL", "rich", "safetensors", "tifffile", "click"]
+    program = f"import sys, dvfast; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert loaded.stdout.strip() == "[]"
+
+
+def test_what_comes_later_comes() -> None:
+    assert {"Detector", "fit", "evaluate"} <= set(dir(dvfast))
+    assert dvfast.fit is importlib.import_module("dvfast.training").fit
+    with pytest.raises(AttributeError, match="nosuchname"):
+        _ = dvfast.nosuchname
