@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -79,6 +80,39 @@ def test_the_build_backend_finds_the_installing_interpreters_torch(
     monkeypatch.setattr(backend, "_MINIMUM", (999, 0))
     assert backend.outer_torch() is None
     assert "torch>=2.11" in backend.get_requires_for_build_wheel()
+
+
+def test_cuda_architectures_are_ours_or_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    cuda_build = importlib.import_module("cuda_build")
+    ours = cuda_build.architecture_flags()
+    assert ours[0] == "-gencode=arch=compute_75,code=sm_75"
+    assert ours[-1] == "-gencode=arch=compute_120,code=compute_120"
+    assert cuda_build.architecture_flags("8.6;9.0a") == [
+        "-gencode=arch=compute_86,code=sm_86",
+        "-gencode=arch=compute_90a,code=sm_90a",
+    ]
+    with pytest.raises(SystemExit, match="'Hopper' is no architecture"):
+        cuda_build.architecture_flags("Hopper")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "message"),
+    [("maybe", None, "must be auto, 0 or 1"), ("1", "/nowhere", "no nvcc on PATH")],
+)
+def test_the_build_says_what_is_wrong(wanted: str, path: str | None, message: str) -> None:
+    environment = {**os.environ, "DVFAST_CUDA": wanted}
+    if path is not None:
+        environment["PATH"] = path
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
 
 
 def test_the_operators_need_torch_alone() -> None:
