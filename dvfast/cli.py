@@ -188,10 +188,10 @@ def detect(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder.")
 @click.option(
     "--preset",
-    type=click.Choice(["modern", "paper"]),
-    default="modern",
+    type=click.Choice(["paper", "modern"]),
+    default="paper",
     show_default=True,
-    help="Settings to start from: what trains best here, or what the paper says.",
+    help="Settings to start from: the paper's, or what trains best in minutes.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="A JSON file of settings.")
 @click.option(
@@ -225,7 +225,7 @@ def train(
 
     \b
     Clicks may be CSV (y,x), napari points, QuPath points as TSV, or GeoJSON.
-    dvfast train tiles/train -o runs/mine -s image_pixel_size=0.5
+    dvfast train tiles/train -o runs/mine --preset modern -s image_pixel_size=0.5
 
     A run that was stopped goes on where it was when the same command is given again. It also runs
     under torchrun.

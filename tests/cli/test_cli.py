@@ -186,7 +186,7 @@ def test_train_evaluate_detect(tiles: Path, tmp_path: Path) -> None:
         *("-s", "batch_size=2", "-s", "validation_fraction=0.5", "-s", "detection.stride=4"),
         *("--data-name", "noise", "--data-licence", "CC0"),
     ]
-    result = run("train", tiles, "-o", tmp_path / "run", *settings)
+    result = run("train", tiles, "-o", tmp_path / "run", "--preset", "modern", *settings)
     assert result.exit_code == 0, result.output
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"weights.safetensors", "history.json", "curve.png"} <= names
@@ -199,9 +199,11 @@ def test_train_evaluate_detect(tiles: Path, tmp_path: Path) -> None:
 
 
 def test_train_shows_its_settings() -> None:
-    shown = json.loads(run("train", ".", "-o", "x", "--preset", "paper", "--show").output)
+    shown = json.loads(run("train", ".", "-o", "x", "--show").output)
     assert shown["learning_rate"] == 1e-4
     assert (shown["dropout"], shown["beta"], shown["lam"]) == (0.25, 0.5, 384.0)
+    modern = json.loads(run("train", ".", "-o", "x", "--preset", "modern", "--show").output)
+    assert modern["optimizer"] == "adamw"
 
 
 def test_info_and_version() -> None:
