@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup.py tools/build_backend.py
 
-.PHONY: demo test bench lint format wheel clean
+.PHONY: demo test bench lint format wheel clean gpu-check
 
 demo: $(STAMPS)/build
 	$(BIN)/python -m dvfast.demo demo
@@ -51,3 +51,7 @@ $(STAMPS)/build: $(STAMPS)/environment $(SOURCES)
 $(STAMPS)/lint: $(STAMPS)/environment
 	$(BIN)/pip install --quiet --group lint
 	@touch $@
+
+# On a machine with a GPU: its own Python, torch and nvcc, no network and no virtual environment.
+gpu-check:
+	$(PYTHON) tools/gpu_check.py

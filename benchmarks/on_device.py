@@ -1,0 +1,199 @@
+"""Speed of the operators on one device, beside its copy bandwidth and what one would else write.
+
+All times of a comparison are taken in turns, and a row is checked before it is timed. Run by
+``make gpu-check``; ``python benchmarks/on_device.py cpu`` shows it on a CPU, in small.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import dvfast
+from dvfast import reference
+
+_REPEATS = 15
+_Run = Callable[[], Any]
+
+
+def measure(runs: dict[str, _Run], device: torch.device) -> dict[str, float]:
+    """Median seconds of every run; the runs take turns, so that drift hits all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(_REPEATS + 3):
+        for name, run in runs.items():
+            _wait(device)
+            start = time.perf_counter()
+            run()
+            _wait(device)
+            if repeat >= 3:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def activation(device: torch.device, elements: int) -> dict[str, Any]:
+    """Share of the copy bandwidth that the activation reaches, forwards and backwards."""
+    x = torch.randn(1, 6, elements // 6 // 1024, 1024, device=device)
+    output = dvfast.hybrid_activation(x)
+    _same(output, reference.hybrid_activation(x), 1e-6)
+    gradient = torch.randn_like(x)
+    target = torch.empty_like(x)
+    ops = torch.ops.dvfast
+    seconds = measure(
+        {
+            "copy": lambda: target.copy_(x),
+            "forward": lambda: ops.hybrid_activation(x),
+            "backward": lambda: ops.hybrid_activation_backward(gradient, output),
+        },
+        device,
+    )
+    size = x.numel() * x.element_size()
+    rates = {
+        "copy": 2 * size / seconds["copy"],
+        "forward": 2 * size / seconds["forward"],
+        "backward": 3 * size / seconds["backward"],
+    }
+    return {
+        "elements": x.numel(),
+        "bytes_per_second": rates,
+        "share_of_copy": {k: rates[k] / rates["copy"] for k in ("forward", "backward")},
+    }
+
+
+def loss(device: torch.device, patches: int, copy_rate: float) -> dict[str, Any]:
+    """The loss with its gradient, against eager and compiled reference and against its bytes."""
+    shape = (1, 6, patches // 512, 512)
+    x = torch.randn(shape, device=device, requires_grad=True)
+    target = torch.rand(shape, device=device)
+    compiled = torch.compile(reference.voting_loss)
+
+    def both(function: Callable[..., Tensor]) -> Tensor:
+        (gradient,) = torch.autograd.grad(function(x, target), x)
+        return gradient
+
+    _same(both(dvfast.voting_loss), both(reference.voting_loss), 1e-4)
+    seconds = measure(
+        {
+            "dvfast": lambda: both(dvfast.voting_loss),
+            "eager": lambda: both(reference.voting_loss),
+            "compiled": lambda: both(compiled),
+        },
+        device,
+    )
+    # Logits and target are read and the gradient written once, at the least.
+    floor = 3 * x.numel() * x.element_size() / copy_rate
+    return {
+        "patches": patches,
+        "seconds": seconds,
+        "faster_than": {k: seconds[k] / seconds["dvfast"] for k in ("eager", "compiled")},
+        "share_of_floor": floor / seconds["dvfast"],
+    }
+
+
+def density(device: torch.device, side: int, num_votes: int, clustered: bool) -> dict[str, Any]:
+    """Votes to peaks, against the ways torch has to add at an index."""
+    size = (side, side)
+    generator = torch.Generator().manual_seed(0)
+    votes = torch.rand(1, 3 * num_votes, side, side, generator=generator)
+    spread = torch.randn(votes.shape, generator=generator) * (1.0 if clustered else 8.0)
+    if clustered:
+        nuclei = side * torch.rand(side * side // 400, 2, generator=generator)
+        spread = spread + dvfast.vote_targets(nuclei, size, num_votes)
+    offsets = torch.arange(3 * num_votes)[:, None, None] % 3 != 0
+    # In steps of 1/64 pixel the peers' float32 coordinates are exact and round alike.
+    votes = torch.where(offsets, (spread * 64).round() / 64, votes).to(device)
+    reach = torch.arange(-2, 3, device=device)
+    taps = torch.exp(-reach.square() / 2) / (2 * torch.pi) ** 0.5
+    grid = torch.arange(side, device=device)
+
+    def landings() -> tuple[Tensor, Tensor]:
+        confidence, dy, dx = votes[0].unflatten(0, (-1, 3)).unbind(1)
+        y = (grid[:, None] - dy + 0.5).floor_().long()
+        x = (grid - dx + 0.5).floor_().long()
+        inside = (y >= 0) & (y < side) & (x >= 0) & (x < side)
+        index = torch.where(inside, y * side + x, 0).ravel()
+        return index, torch.where(inside, confidence, 0).ravel()
+
+    def finish(sums: Tensor) -> tuple[Tensor, Tensor]:
+        image = sums.reshape(1, 1, side, side).float()
+        image = torch.nn.functional.conv2d(image, taps.reshape(1, 1, -1, 1), padding="same")
+        image = torch.nn.functional.conv2d(image, taps.reshape(1, 1, 1, -1), padding="same")
+        highest = torch.nn.functional.max_pool2d(image, 3, stride=1, padding=1)
+        return image[0], torch.nonzero((image == highest) & (image >= 0.2 * image.max()))
+
+    def index_add() -> tuple[Tensor, Tensor]:
+        index, confidence = landings()
+        return finish(votes.new_zeros(side * side).index_add_(0, index, confidence))
+
+    def scatter_add() -> tuple[Tensor, Tensor]:
+        index, confidence = landings()
+        return finish(votes.new_zeros(side * side).scatter_add_(0, index, confidence))
+
+    def index_put() -> tuple[Tensor, Tensor]:
+        index, confidence = landings()
+        sums = votes.new_zeros(side * side)
+        return finish(sums.index_put_((index,), confidence, accumulate=True))
+
+    def bincount() -> tuple[Tensor, Tensor]:
+        index, confidence = landings()
+        return finish(torch.bincount(index, confidence, minlength=side * side))
+
+    def ours() -> tuple[Tensor, Tensor]:
+        result = dvfast.vote_density(votes, size)
+        return result, dvfast.find_peaks(result[0])[0]
+
+    peers: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
+        "index_add_": index_add,
+        "scatter_add_": scatter_add,
+        "index_put_": index_put,
+        "bincount": bincount,
+    }
+    for name, peer in peers.items():
+        _same(peer()[0], ours()[0], 1e-4, name)
+    seconds = measure({"dvfast": ours, **peers}, device)
+    best = min(seconds[name] for name in peers)
+    return {
+        "side": side,
+        "num_votes": num_votes,
+        "clustered": clustered,
+        "seconds": seconds,
+        "faster_than_the_best": best / seconds["dvfast"],
+    }
+
+
+def all_benchmarks(device: torch.device, *, small: bool = False) -> dict[str, Any]:
+    """Every comparison; `small` for a look at it on a CPU."""
+    torch.backends.cudnn.allow_tf32 = False  # the peers filter in float32, as we do
+    first = activation(device, 2**18 if small else 2**28)
+    copy_rate = first["bytes_per_second"]["copy"]
+    sizes = ((64, 2),) if small else ((400, 2), (4096, 5))
+    return {
+        "activation": first,
+        "loss": loss(device, 2**14 if small else 2**24, copy_rate),
+        "density": [
+            density(device, side, votes, clustered)
+            for side, votes in sizes
+            for clustered in (True, False)
+        ],
+    }
+
+
+def _same(ours: Tensor, theirs: Tensor, tolerance: float, name: str = "the operator") -> None:
+    if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance):
+        raise SystemExit(f"{name} differs by {(ours - theirs).abs().max():.2e}: not worth timing")
+
+
+if __name__ == "__main__":
+    where = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
+    print(json.dumps(all_benchmarks(where, small=where.type == "cpu"), indent=2))

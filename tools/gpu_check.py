@@ -1,0 +1,243 @@
+"""``make gpu-check``: everything that a GPU alone can tell, as one record.
+
+Needs torch, nvcc and pytest in the interpreter that runs it, no network and no virtual environment.
+Builds in place with CUDA, then checks; what fails is noted and the rest goes on. The record lies
+under ``benchmarks/results``; the exit code is 1 if anything failed.
+
+``--device cpu`` rehearses the script where there is no GPU, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--sanitized", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.sanitized:
+        compare_with_cpu("cuda", small=True)
+        return
+    device = arguments.device
+    record: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    steps: dict[str, Callable[[], Any]] = {
+        "build": lambda: build(device),
+        "machine": lambda: machine(device),
+        "tests": lambda: tests(device),
+        "gradients": lambda: gradients(device),
+        "same_bits_as_cpu": lambda: compare_with_cpu(device),
+        "streams_and_graphs": lambda: streams_and_graphs(device),
+        "other_devices": lambda: other_devices(device),
+        "memcheck": lambda: sanitizer(device, "memcheck"),
+        "racecheck": lambda: sanitizer(device, "racecheck"),
+        "benchmarks": lambda: benchmarks(device),
+    }
+    failed = []
+    for name, step in steps.items():
+        start = time.monotonic()
+        try:
+            record[name] = step()
+        except (Exception, SystemExit) as error:  # one failure must not cost the other answers
+            failed.append(name)
+            record[name] = {"failed": str(error), "where": traceback.format_exc(limit=-3)}
+        print(f"{name}: {'FAILED' if name in failed else 'ok'}, {time.monotonic() - start:.0f} s")
+    record["failed"] = failed
+    print(json.dumps(record, indent=2))
+    if device != "cpu":
+        folder = ROOT / "benchmarks" / "results"
+        folder.mkdir(exist_ok=True)
+        gpu = re.sub(r"\W+", "-", str(record["machine"].get("gpu", "unknown"))).strip("-").lower()
+        target = folder / f"gpu-check-{gpu}.json"
+        temporary = target.with_suffix(".part")
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+        temporary.replace(target)
+        print(target)
+    sys.exit(1 if failed else 0)
+
+
+def build(device: str) -> dict[str, Any]:
+    if device == "cpu":
+        return {}
+    run([sys.executable, "setup.py", "build_ext", "--inplace"], DVFAST_CUDA="1")
+    import dvfast
+
+    return dvfast.build_info()
+
+
+def machine(device: str) -> dict[str, Any]:
+    import torch
+
+    import dvfast
+
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dvfast": dvfast.__version__,
+        "commit": run(["git", "describe", "--always", "--dirty"]).strip()
+        if (ROOT / ".git").exists()
+        else os.environ.get("DVFAST_COMMIT", "unknown"),
+    }
+    if device != "cpu":
+        properties = torch.cuda.get_device_properties(0)
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        found |= {
+            "gpu": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "memory_bytes": properties.total_memory,
+            "cuda": torch.version.cuda,
+            "driver": run(query).split()[0],
+        }
+    return found
+
+
+def tests(device: str) -> dict[str, int]:
+    chosen = "not cuda" if device == "cpu" else "cuda"
+    told = run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-m", chosen, "tests/operators"],
+        DVFAST_REQUIRE_CUDA="0" if device == "cpu" else "1",
+    )
+    return {what: int(n) for n, what in re.findall(r"(\d+) (passed|skipped|failed)", told)}
+
+
+def gradients(device: str) -> list[dict[str, Any]]:
+    from dvfast.gradcheck import check_gradients
+
+    checks = list(check_gradients(device))
+    wrong = [check for check in checks if not check.passed]
+    if wrong:
+        raise RuntimeError(f"gradients are wrong: {wrong}")
+    return [{"operator": c.operator, "dtype": c.dtype, "error": c.error} for c in checks]
+
+
+def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
+    """Whether float32 results are the CPU's to the bit; integers and sums have to be."""
+    import torch
+
+    import dvfast
+
+    side = 33 if small else 517
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, 6, side, side + 4, generator=generator)
+    nuclei = [side * torch.rand(n, 2, generator=generator) for n in (0, 150)]
+    size = (side, side + 4)
+
+    def everything(where: str) -> dict[str, Any]:
+        x = logits.to(where).requires_grad_()
+        target = dvfast.vote_targets([points.to(where) for points in nuclei], size, 2)
+        loss = dvfast.voting_loss(x, target)
+        votes = dvfast.hybrid_activation(x.detach()).requires_grad_()
+        density = dvfast.vote_density(votes, size, sigma=2.0, window=13)
+        parzen = dvfast.parzen_density(votes, size, radius=9.0, area="disc")
+        weights = torch.linspace(0, 1, side + 4, device=where)
+        peaks, scores = dvfast.find_peaks(density[1].detach(), min_distance=3)
+        return {
+            "vote_targets": target,
+            "voting_loss": loss,
+            "voting_loss gradient": torch.autograd.grad(loss, x)[0],
+            "hybrid_activation": votes,
+            "vote_map": dvfast.vote_map(votes, size),
+            "vote_map, bilinear": dvfast.vote_map(votes, size, interpolation="bilinear"),
+            "vote_density": density,
+            "vote_density gradient": torch.autograd.grad((density * weights).sum(), votes)[0],
+            "parzen_density": parzen,
+            "parzen_density gradient": torch.autograd.grad((parzen * weights).sum(), votes)[0],
+            "find_peaks": peaks,
+            "find_peaks scores": scores,
+        }
+
+    cpu, other = everything("cpu"), everything(device)
+    equal = {name: torch.equal(value, other[name].cpu()) for name, value in cpu.items()}
+    must = ("vote_map", "vote_map, bilinear", "parzen_density", "find_peaks")
+    broken = [name for name in must if not equal[name]]
+    if broken:
+        raise RuntimeError(f"not the CPU's bits: {broken}; all: {equal}")
+    return equal
+
+
+def streams_and_graphs(device: str) -> dict[str, bool]:
+    if device == "cpu":
+        return {}
+    import torch
+
+    import dvfast
+
+    votes = dvfast.hybrid_activation(3 * torch.randn(1, 6, 200, 200, device=device))
+    expected = dvfast.vote_density(votes, (200, 200))
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        on_side = dvfast.vote_density(votes, (200, 200))
+    side.synchronize()
+
+    graph = torch.cuda.CUDAGraph()
+    captured = votes.clone()
+    with torch.cuda.graph(graph):
+        result = dvfast.vote_density(captured, (200, 200))
+    captured.copy_(votes.flip(2))
+    graph.replay()
+    torch.cuda.synchronize()
+    verdicts = {
+        "side stream": torch.equal(on_side, expected),
+        "graph": torch.equal(result, dvfast.vote_density(votes.flip(2), (200, 200))),
+    }
+    if not all(verdicts.values()):
+        raise RuntimeError(str(verdicts))
+    return verdicts
+
+
+def other_devices(device: str) -> dict[str, Any]:
+    import torch
+
+    if device == "cpu" or torch.cuda.device_count() < 2:
+        return {"devices": 0 if device == "cpu" else torch.cuda.device_count()}
+    return {"devices": torch.cuda.device_count(), "same bits": compare_with_cpu("cuda:1")}
+
+
+def sanitizer(device: str, tool: str) -> dict[str, str]:
+    found = shutil.which("compute-sanitizer")
+    if device == "cpu" or found is None:
+        return {"skipped": "no compute-sanitizer" if found is None else "no GPU"}
+    told = run(
+        [found, f"--tool={tool}", "--error-exitcode=9", sys.executable, __file__, "--sanitized"]
+    )
+    return {"verdict": told.strip().splitlines()[-1]}
+
+
+def benchmarks(device: str) -> dict[str, Any]:
+    import on_device
+    import torch
+
+    return on_device.all_benchmarks(torch.device(device), small=device == "cpu")
+
+
+def run(command: list[str], **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-3000:]}"
+            f"{done.stderr[-3000:]}"
+        )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
