@@ -1,11 +1,11 @@
 // CUDA on a CPU, for tests: enough of the language and runtime that the .cu files of csrc/cuda
 // compile with a host compiler and run, one fibre per CUDA thread.
 //
-// Blocks run one after the other, the threads of a block in turns: a thread runs until it meets a
-// barrier or a warp collective and then waits for the others. The order of blocks and threads is
-// shuffled by a seed (emulation::seed), and shared memory starts as noise, so that what depends on
-// an order that CUDA does not promise gives another result. A barrier that some threads never reach
-// is reported instead of hanging.
+// A thread runs until it meets a barrier or a warp collective and then waits for the others; where
+// threads are preempted (emulation::Settings), it may also stop before any access to memory. A few
+// blocks are in turns at a time. The order of blocks and threads is shuffled by a seed, and shared
+// memory starts as noise, so that what depends on an order that CUDA does not promise gives another
+// result. A barrier that some threads never reach, and a data race (races.h), fail the launch.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #define __global__
 #define __device__
@@ -29,64 +30,54 @@ struct dim3 {
 };
 using uint3 = dim3;
 
-#define DVFAST_VECTOR(name, type, alignment) \
-  struct alignas(alignment) name {           \
-    type x, y, z, w;                         \
-  };
-DVFAST_VECTOR(float4, float, 16)
-DVFAST_VECTOR(int4, int, 16)
-DVFAST_VECTOR(uint4, unsigned int, 16)
-#undef DVFAST_VECTOR
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned int x, y, z, w;
+};
 struct alignas(16) double2 {
   double x, y;
 };
 
-// --- Runtime
-// --------------------------------------------------------------------------------------
-
-enum cudaError_t {
-  cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
-  cudaErrorInvalidConfiguration = 9,
-  cudaErrorLaunchFailure = 719
-};
-using cudaStream_t = struct EmulatedStream*;
-
-struct cudaLaunchConfig_t {
-  dim3 gridDim, blockDim;
-  size_t dynamicSmemBytes = 0;
-  cudaStream_t stream = nullptr;
-  void* attrs = nullptr;
-  unsigned int numAttrs = 0;
-};
-
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-
-template <typename Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
-  return cudaSuccess;
-}
-
-inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
-  std::memset(data, value, bytes);
-  return cudaSuccess;
-}
+// --- The emulation
 
 namespace emulation {
 
 constexpr unsigned int kWarpSize = 32;
-constexpr size_t kSharedBytes = 227 * 1024;  // what a block may have on sm_90
+constexpr size_t kSharedBytes = 48 * 1024;  // what a block may have without asking for more
 
-// Of the order in which blocks and threads run.
-extern uint64_t seed;
+struct Settings {
+  uint64_t seed = 0;     // of the order in which blocks and threads run
+  bool preempt = false;  // also stop threads before accesses to memory, at random
+  bool find_races = true;
+  // Kernels stride over the grid and so give the same from fewer blocks than they ask for.
+  unsigned int most_blocks = 2147483647u;
+};
+extern Settings settings;
 
-// Runs thread(context) for every thread of every block; false where a barrier is not met by all.
+// What made a launch fail; as with CUDA, those after it fail as well until someone has looked.
+extern std::string failure;
+
+// Runs thread(context) for every thread of every block; false if that failed.
 bool run(dim3 grid, dim3 block, size_t shared_bytes, void (*thread)(void*), void* context);
 
 void wait_for_block();
 // Waits for the lanes of `mask`, after which every lane sees what each of them brought.
 const uint64_t* exchange_in_warp(unsigned int mask, uint64_t value);
 unsigned int lane();
+
+// While one is alive, its thread is not preempted and its accesses to memory are atomic.
+struct Atomic {
+  Atomic();
+  ~Atomic();
+};
 
 template <typename T>
 uint64_t to_bits(T value) {
@@ -105,35 +96,54 @@ T from_bits(uint64_t bits) {
 
 }  // namespace emulation
 
-extern uint3 threadIdx, blockIdx;
-extern dim3 blockDim, gridDim;
+// --- Runtime
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719
+};
+using cudaStream_t = struct EmulatedStream*;
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  void* attrs = nullptr;
+  unsigned int numAttrs = 0;
+};
+
+inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
+  std::memset(data, value, bytes);
+  return cudaSuccess;
+}
 
 template <typename... Expected, typename... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
                                Actual&&... arguments) {
-  const dim3 grid = config->gridDim;
+  dim3 grid = config->gridDim;
   const dim3 block = config->blockDim;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+  if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.y > 65535 || grid.z > 65535 || grid.x > 2147483647u ||
       config->dynamicSmemBytes > emulation::kSharedBytes) {
+    emulation::failure = "invalid configuration";
     return cudaErrorInvalidConfiguration;
   }
+  grid.x = std::min(grid.x, emulation::settings.most_blocks);
   auto call = [&] { kernel(static_cast<Expected>(arguments)...); };
-  const bool met = emulation::run(
+  const bool fine = emulation::run(
       grid, block, config->dynamicSmemBytes,
       [](void* context) { (*static_cast<decltype(call)*>(context))(); }, &call);
-  return met ? cudaSuccess : cudaErrorLaunchFailure;
+  return fine ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 // --- Device functions
-// -----------------------------------------------------------------------------
 
 inline void __syncthreads() { emulation::wait_for_block(); }
-
-inline void __syncwarp(unsigned int mask = 0xffffffffu) { emulation::exchange_in_warp(mask, 0); }
 
 template <typename T>
 T __shfl_sync(unsigned int mask, T value, int source) {
@@ -165,7 +175,7 @@ inline unsigned int __ballot_sync(unsigned int mask, int predicate) {
   const uint64_t* values = emulation::exchange_in_warp(mask, predicate != 0);
   unsigned int result = 0;
   for (unsigned int i = 0; i < emulation::kWarpSize; ++i) {
-    if (mask >> i & 1u) result |= static_cast<unsigned int>(values[i]) << i;
+    if (mask >> i & 1u) result |= static_cast<unsigned int>(values[i] != 0) << i;
   }
   return result;
 }
@@ -179,9 +189,9 @@ inline int __all_sync(unsigned int mask, int predicate) {
 inline int __popc(unsigned int bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 
-// Threads take turns, so a read-modify-write cannot be interrupted.
 template <typename T, typename V>
 T atomicAdd(T* address, V value) {
+  const emulation::Atomic guard;
   const T old = *address;
   *address = static_cast<T>(old + static_cast<T>(value));
   return old;
@@ -189,6 +199,7 @@ T atomicAdd(T* address, V value) {
 
 template <typename T, typename V>
 T atomicMax(T* address, V value) {
+  const emulation::Atomic guard;
   const T old = *address;
   *address = std::max(old, static_cast<T>(value));
   return old;
@@ -196,6 +207,7 @@ T atomicMax(T* address, V value) {
 
 template <typename T>
 T atomicCAS(T* address, T compare, T value) {
+  const emulation::Atomic guard;
   const T old = *address;
   if (old == compare) *address = value;
   return old;

@@ -1,4 +1,8 @@
 // The scheduler behind tests/emulation/cuda_runtime.h.
+#undef _FORTIFY_SOURCE  // it takes jumps from stack to stack for an attack
+#include "fibres.h"
+
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <memory>
@@ -7,6 +11,7 @@
 #include <vector>
 
 #include "cuda_runtime.h"
+#include "races.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -24,92 +29,132 @@ __align__(16) unsigned char shared[emulation::kSharedBytes];
 
 namespace emulation {
 
-uint64_t seed = 0;
+Settings settings;
+std::string failure;
 
 namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
+constexpr size_t kBlocksAtOnce = 2;
+constexpr uint64_t kMostSliceBits = 7;
 
 enum class State { kReady, kAtBarrier, kInWarp, kDone };
 
-struct Fibre {
+// Where a thread or the scheduler stands. Its first start is setcontext's; from then on, jumps do,
+// which need not ask the kernel about signals. The address sanitizer wants swapcontext.
+struct Stand {
   ucontext_t context;
-  std::unique_ptr<unsigned char[]> stack;
+  jmp_buf jump;
+  bool started = true;
+};
+
+struct Fibre {
+  Stand stand;
   State state;
+  Place place;
   uint3 index;
-  unsigned int linear;
   unsigned int mask;         // of the warp collective it waits in
   uint64_t brought;          // to that collective
   uint64_t seen[kWarpSize];  // from it
+  unsigned char* stack;
   void* fake_stack = nullptr;
 };
 
 struct Block {
+  uint3 index;
   std::vector<Fibre> fibres;
-  Fibre* current = nullptr;
-  ucontext_t scheduler;
+  std::vector<unsigned char> shared;  // while another block has the buffer
+  bool alive = false;
+};
+
+struct Machine {
+  // Of all fibres, in one piece: an address on one of them belongs to one thread alone.
+  std::unique_ptr<unsigned char[]> stacks;
+  size_t stack_bytes = 0;
+  Block blocks[kBlocksAtOnce];
+  std::mt19937_64 random;
+  Fibre* current = nullptr;  // nullptr: the scheduler
+  unsigned int atomic = 0;
+  uint64_t slice = 0;  // accesses to memory until it is preempted
+  uint64_t longest_slice = 1;
+  size_t shared_bytes = 0;
+  void (*thread)(void*) = nullptr;
+  void* argument = nullptr;
+  Stand scheduler;
   void* scheduler_fake_stack = nullptr;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
-  void (*thread)(void*) = nullptr;
-  void* argument = nullptr;
-} block_state;
+} machine;
 
-void switch_to_scheduler(Fibre& fibre, bool last) {
+void go(Stand* from, Stand* to) {
 #ifdef DVFAST_ASAN
-  __sanitizer_start_switch_fiber(last ? nullptr : &fibre.fake_stack, block_state.scheduler_stack,
-                                 block_state.scheduler_stack_bytes);
+  swapcontext(&from->context, &to->context);
+#else
+  if (_setjmp(from->jump) != 0) return;
+  if (to->started) _longjmp(to->jump, 1);
+  to->started = true;
+  setcontext(&to->context);
+#endif
+}
+
+void switch_to_scheduler(bool last) {
+  Fibre& fibre = *machine.current;
+  machine.current = nullptr;
+#ifdef DVFAST_ASAN
+  __sanitizer_start_switch_fiber(last ? nullptr : &fibre.fake_stack, machine.scheduler_stack,
+                                 machine.scheduler_stack_bytes);
 #endif
   (void)last;
-  swapcontext(&fibre.context, &block_state.scheduler);
+  go(&fibre.stand, &machine.scheduler);
 #ifdef DVFAST_ASAN
-  __sanitizer_finish_switch_fiber(fibre.fake_stack, &block_state.scheduler_stack,
-                                  &block_state.scheduler_stack_bytes);
+  __sanitizer_finish_switch_fiber(fibre.fake_stack, &machine.scheduler_stack,
+                                  &machine.scheduler_stack_bytes);
 #endif
 }
 
 void fibre_main() {
 #ifdef DVFAST_ASAN
-  __sanitizer_finish_switch_fiber(nullptr, &block_state.scheduler_stack,
-                                  &block_state.scheduler_stack_bytes);
+  __sanitizer_finish_switch_fiber(nullptr, &machine.scheduler_stack,
+                                  &machine.scheduler_stack_bytes);
 #endif
-  block_state.thread(block_state.argument);
-  block_state.current->state = State::kDone;
-  switch_to_scheduler(*block_state.current, true);
+  machine.thread(machine.argument);
+  machine.current->state = State::kDone;
+  switch_to_scheduler(true);
 }
 
+void draw_slice() { machine.slice = 1 + machine.random() % machine.longest_slice; }
+
 void resume(Fibre& fibre) {
-  block_state.current = &fibre;
+  machine.current = &fibre;
   threadIdx = fibre.index;
+  draw_slice();
 #ifdef DVFAST_ASAN
-  __sanitizer_start_switch_fiber(&block_state.scheduler_fake_stack, fibre.stack.get(), kStackBytes);
+  __sanitizer_start_switch_fiber(&machine.scheduler_fake_stack, fibre.stack, kStackBytes);
 #endif
-  swapcontext(&block_state.scheduler, &fibre.context);
+  go(&machine.scheduler, &fibre.stand);
 #ifdef DVFAST_ASAN
-  __sanitizer_finish_switch_fiber(block_state.scheduler_fake_stack, nullptr, nullptr);
+  __sanitizer_finish_switch_fiber(machine.scheduler_fake_stack, nullptr, nullptr);
 #endif
 }
 
 // Lets the lanes of complete collectives go on; lanes that have returned count as arrived.
-bool release_warps() {
-  auto& fibres = block_state.fibres;
+bool release_warps(std::vector<Fibre>& fibres) {
   bool released = false;
   for (size_t first = 0; first < fibres.size(); first += kWarpSize) {
     const size_t lanes = std::min<size_t>(kWarpSize, fibres.size() - first);
     for (size_t i = 0; i < lanes; ++i) {
-      Fibre& fibre = fibres[first + i];
-      if (fibre.state != State::kInWarp) continue;
-      bool complete = true;
+      if (fibres[first + i].state != State::kInWarp) continue;
+      const unsigned int mask = fibres[first + i].mask;
+      bool complete = (mask >> i & 1u) != 0;
+      uint64_t brought[kWarpSize] = {};
       for (size_t j = 0; j < lanes; ++j) {
-        if (!(fibre.mask >> j & 1u)) continue;
+        if (!(mask >> j & 1u)) continue;
         const Fibre& other = fibres[first + j];
-        complete &= other.state == State::kDone ||
-                    (other.state == State::kInWarp && other.mask == fibre.mask);
+        brought[j] = other.state == State::kDone ? machine.random() : other.brought;
+        complete &=
+            other.state == State::kDone || (other.state == State::kInWarp && other.mask == mask);
       }
       if (!complete) continue;
-      const unsigned int mask = fibre.mask;
-      uint64_t brought[kWarpSize] = {};
-      for (size_t j = 0; j < lanes; ++j) brought[j] = fibres[first + j].brought;
       for (size_t j = 0; j < lanes; ++j) {
         Fibre& other = fibres[first + j];
         if (!(mask >> j & 1u) || other.state != State::kInWarp) continue;
@@ -122,99 +167,172 @@ bool release_warps() {
   return released;
 }
 
-// As on hardware, threads that have returned are not waited for.
-bool release_barrier() {
-  bool waiting = false;
-  for (const Fibre& fibre : block_state.fibres) {
-    if (fibre.state == State::kReady || fibre.state == State::kInWarp) return false;
-    waiting |= fibre.state == State::kAtBarrier;
+// A barrier is for all threads of the block: hardware may forgive those that have returned, CUDA's
+// contract does not.
+bool release_barrier(std::vector<Fibre>& fibres) {
+  for (const Fibre& fibre : fibres) {
+    if (fibre.state != State::kAtBarrier) return false;
   }
-  for (Fibre& fibre : block_state.fibres) {
-    if (fibre.state == State::kAtBarrier) fibre.state = State::kReady;
+  for (Fibre& fibre : fibres) {
+    fibre.state = State::kReady;
+    ++fibre.place.epoch;
   }
-  return waiting;
+  return true;
 }
 
-bool run_block(std::mt19937_64& random) {
-  auto& fibres = block_state.fibres;
-  for (unsigned int i = 0; i < fibres.size(); ++i) {
-    Fibre& fibre = fibres[i];
+uint3 unravel(uint64_t i, dim3 size) {
+  return uint3(static_cast<unsigned int>(i % size.x),
+               static_cast<unsigned int>(i / size.x % size.y),
+               static_cast<unsigned int>(i / size.x / size.y));
+}
+
+void start(Block& block, uint64_t number) {
+  block.alive = true;
+  block.index = unravel(number, gridDim);
+  for (unsigned char& byte : block.shared) byte = static_cast<unsigned char>(machine.random());
+  for (unsigned int i = 0; i < block.fibres.size(); ++i) {
+    Fibre& fibre = block.fibres[i];
     fibre.state = State::kReady;
-    fibre.linear = i;
-    fibre.index = uint3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
-    getcontext(&fibre.context);
-    fibre.context.uc_stack.ss_sp = fibre.stack.get();
-    fibre.context.uc_stack.ss_size = kStackBytes;
-    fibre.context.uc_link = nullptr;
-    makecontext(&fibre.context, fibre_main, 0);
+    fibre.place = {static_cast<unsigned int>(number), i, 0};
+    fibre.index = unravel(i, blockDim);
+    fibre.stand.started = false;
+    ucontext_t& context = fibre.stand.context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = fibre.stack;
+    context.uc_stack.ss_size = kStackBytes;
+    context.uc_link = nullptr;
+    makecontext(&context, fibre_main, 0);
   }
-  std::vector<size_t> order(fibres.size());
+}
+
+// Every thread that can do something has a turn; false if the block can never finish.
+bool turn(Block& block) {
+  blockIdx = block.index;
+  std::copy(block.shared.begin(), block.shared.end(), dvfast::shared);
+  std::vector<size_t> order(block.fibres.size());
   std::iota(order.begin(), order.end(), size_t{0});
+  std::shuffle(order.begin(), order.end(), machine.random);
+  bool ran = false;
+  for (size_t i : order) {
+    if (block.fibres[i].state != State::kReady) continue;
+    resume(block.fibres[i]);
+    ran = true;
+  }
+  std::copy(dvfast::shared, dvfast::shared + machine.shared_bytes, block.shared.begin());
+  const bool released = release_warps(block.fibres);
+  if (ran || released || release_barrier(block.fibres)) return true;
+  for (const Fibre& fibre : block.fibres) {
+    if (fibre.state != State::kDone) return false;
+  }
+  block.alive = false;
+  return true;
+}
+
+void make_room(size_t threads) {
+  if (machine.stack_bytes < kBlocksAtOnce * threads * kStackBytes) {
+    machine.stack_bytes = kBlocksAtOnce * threads * kStackBytes;
+    machine.stacks.reset(new unsigned char[machine.stack_bytes]);
+  }
+  unsigned char* stack = machine.stacks.get();
+  for (Block& block : machine.blocks) {
+    block.alive = false;
+    block.shared.resize(machine.shared_bytes);
+    block.fibres.resize(threads);
+    for (Fibre& fibre : block.fibres) {
+      fibre.stack = stack;
+      stack += kStackBytes;
+    }
+  }
+}
+
+bool run_blocks(std::vector<uint64_t> waiting) {
   for (;;) {
-    std::shuffle(order.begin(), order.end(), random);
-    bool ran = false;
-    for (size_t i : order) {
-      if (fibres[i].state != State::kReady) continue;
-      resume(fibres[i]);
-      ran = true;
+    bool any = false;
+    for (Block& block : machine.blocks) {
+      if (!block.alive && !waiting.empty()) {
+        start(block, waiting.back());
+        waiting.pop_back();
+      }
+      if (!block.alive) continue;
+      any = true;
+      if (!turn(block)) return false;
     }
-    const bool released = release_warps();
-    if (ran || released) continue;
-    if (release_barrier()) continue;
-    for (const Fibre& fibre : fibres) {
-      if (fibre.state != State::kDone) return false;
-    }
-    return true;
+    if (!any) return true;
   }
 }
 
 }  // namespace
 
-unsigned int lane() { return block_state.current->linear % kWarpSize; }
+bool in_kernel() { return machine.current != nullptr; }
+Place place() { return machine.current->place; }
+bool atomic() { return machine.atomic > 0; }
+unsigned int lane() { return machine.current->place.thread % kWarpSize; }
+
+bool on_a_stack(const void* address) {
+  const auto* byte = static_cast<const unsigned char*>(address);
+  return byte >= machine.stacks.get() && byte < machine.stacks.get() + machine.stack_bytes;
+}
+
+bool in_shared_memory(const void* address) {
+  const auto* byte = static_cast<const unsigned char*>(address);
+  return byte >= dvfast::shared && byte < dvfast::shared + kSharedBytes;
+}
+
+void fail(const std::string& message) {
+  if (failure.empty()) failure = message;
+}
+
+void may_yield() {
+  if (!settings.preempt || machine.atomic > 0 || --machine.slice > 0) return;
+  switch_to_scheduler(false);
+}
+
+Atomic::Atomic() {
+  if (in_kernel()) may_yield();
+  ++machine.atomic;
+}
+Atomic::~Atomic() { --machine.atomic; }
 
 void wait_for_block() {
-  Fibre& fibre = *block_state.current;
-  fibre.state = State::kAtBarrier;
-  switch_to_scheduler(fibre, false);
+  machine.current->state = State::kAtBarrier;
+  switch_to_scheduler(false);
 }
 
 const uint64_t* exchange_in_warp(unsigned int mask, uint64_t value) {
-  Fibre& fibre = *block_state.current;
+  Fibre& fibre = *machine.current;
   fibre.state = State::kInWarp;
   fibre.mask = mask;
   fibre.brought = value;
-  switch_to_scheduler(fibre, false);
+  switch_to_scheduler(false);
   return fibre.seen;
 }
 
 bool run(dim3 grid, dim3 block, size_t shared_bytes, void (*thread)(void*), void* context) {
-  std::mt19937_64 random(seed);
+  forget_accesses();
   gridDim = grid;
   blockDim = block;
-  block_state.thread = thread;
-  block_state.argument = context;
-  const size_t threads = size_t{block.x} * block.y * block.z;
-  if (block_state.fibres.size() != threads) {
-    block_state.fibres = std::vector<Fibre>(threads);
-    for (Fibre& fibre : block_state.fibres) fibre.stack.reset(new unsigned char[kStackBytes]);
-  }
+  machine.random.seed(settings.seed);
+  machine.longest_slice = uint64_t{1} << machine.random() % kMostSliceBits;
+  machine.atomic = 0;
+  machine.shared_bytes = shared_bytes;
+  machine.thread = thread;
+  machine.argument = context;
 #ifdef DVFAST_ASAN
   ASAN_UNPOISON_MEMORY_REGION(dvfast::shared, kSharedBytes);
   ASAN_POISON_MEMORY_REGION(dvfast::shared + shared_bytes, kSharedBytes - shared_bytes);
 #endif
-  std::vector<uint64_t> blocks(uint64_t{grid.x} * grid.y * grid.z);
-  std::iota(blocks.begin(), blocks.end(), uint64_t{0});
-  std::shuffle(blocks.begin(), blocks.end(), random);
-  for (uint64_t i : blocks) {
-    blockIdx =
-        uint3(static_cast<unsigned int>(i % grid.x), static_cast<unsigned int>(i / grid.x % grid.y),
-              static_cast<unsigned int>(i / grid.x / grid.y));
-    for (size_t byte = 0; byte < shared_bytes; ++byte) {
-      dvfast::shared[byte] = static_cast<unsigned char>(random());
-    }
-    if (!run_block(random)) return false;
+  std::vector<uint64_t> order(uint64_t{grid.x} * grid.y * grid.z);
+  std::iota(order.begin(), order.end(), uint64_t{0});
+  std::shuffle(order.begin(), order.end(), machine.random);
+  make_room(size_t{block.x} * block.y * block.z);
+  if (!run_blocks(std::move(order))) {
+    fail("a barrier or collective that not all of its threads reach");
+#ifdef DVFAST_ASAN
+    // The stacks were left in the middle of something.
+    ASAN_UNPOISON_MEMORY_REGION(machine.stacks.get(), machine.stack_bytes);
+#endif
   }
-  return true;
+  return failure.empty();
 }
 
 }  // namespace emulation

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,8 @@ from types import ModuleType
 NATIVE = Path(__file__).resolve().parent
 CSRC = NATIVE.parents[1] / "csrc"
 COMPILER = os.environ.get("CXX", "g++")
+
+Jobs = dict[str, list[object]]  # object file: what it is compiled from, and how
 
 # What decides bits, as setup.py has it.
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror",
@@ -46,27 +49,40 @@ def cpu_runs(variant: str) -> bool:
 
 def build(folder: Path, variants: Sequence[str]) -> dict[str, Path]:
     """Compile the given variants. The bindings are the same in all, and compiled once."""
-    import pybind11
-
-    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
-    jobs = {f"binding_{path.stem}.o": ["-O0", *include, path] for path in NATIVE.glob("*.cpp")}
+    jobs = bindings(NATIVE.glob("*.cpp"))
     for variant in variants:
         for path in (CSRC / "cpu").glob("*.cpp"):
             jobs[f"{variant}_{path.stem}.o"] = [*VARIANTS[variant], path]
+    compile_all(folder, jobs)
+    return {variant: link(folder, variant) for variant in variants}
 
+
+def bindings(paths: Iterable[Path]) -> Jobs:
+    import pybind11
+
+    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"]
+    return {f"binding_{path.stem}.o": ["-O0", *include, path] for path in paths}
+
+
+def compile_all(folder: Path, jobs: Jobs) -> None:
     def compile_one(name: str) -> None:
         run([COMPILER, *COMMON, *jobs[name], "-c", "-o", folder / name])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, jobs))
-    modules = {}
-    for variant in variants:
-        objects = [*folder.glob("binding_*.o"), *folder.glob(f"{variant}_*.o")]
-        modules[variant] = folder / variant / "dvfast_kernels.so"
-        modules[variant].parent.mkdir()
-        sanitizers = [SANITIZERS] if variant == "sanitized" else []
-        run([COMPILER, "-shared", *sanitizers, *objects, "-o", modules[variant]])
-    return modules
+
+
+def link(
+    folder: Path, variant: str, more: Iterable[Path] = (), without: Iterable[str] = ()
+) -> Path:
+    """Make a module of the bindings, the objects whose names start with `variant`, and `more`."""
+    objects = {*folder.glob("binding_*.o"), *folder.glob(f"{variant}_*.o"), *more}
+    objects -= {folder / name for name in without}
+    module = folder / variant / "dvfast_kernels.so"
+    module.parent.mkdir()
+    sanitizers = [SANITIZERS] if variant == "sanitized" else []
+    run([COMPILER, "-shared", *sanitizers, *objects, "-o", module])
+    return module
 
 
 def run(command: Sequence[object]) -> None:
@@ -75,13 +91,28 @@ def run(command: Sequence[object]) -> None:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{result.stderr}")
 
 
-def load(path: Path) -> ModuleType:
+def load(path: Path, name: str = "dvfast_kernels") -> ModuleType:
     # Under a name of its own: pybind11 returns the module it has if it knows the name.
-    name = f"{path.parent.name}.dvfast_kernels"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}.{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.__file__ == str(path)
     return module
+
+
+def run_sanitized(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a module of tests/ in a Python whose memory the address sanitizer watches."""
+    library = subprocess.run(
+        [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "PYTHONPATH": str(NATIVE.parent),
+        "PYTHONMALLOC": "malloc",
+    }
+    command = [sys.executable, "-m", program, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)

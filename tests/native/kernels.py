@@ -145,6 +145,7 @@ def find_peaks(
     density: Array,
     *,
     threshold: float = 0.2,
+    relative: bool = True,
     min_distance: int = 1,
     split: Split = whole,
 ) -> Array:
@@ -154,10 +155,11 @@ def find_peaks(
         (function(module, "highest_value", density)(one, *p) for p in split(len(density))),
         default=0,
     )
+    lowest = threshold * highest if relative and threshold else threshold
     found = []
     for part in split(len(density)):
         find = function(module, "find_peaks", density)
-        found.append((part, find(one, threshold * highest, min_distance, *part)))
+        found.append((part, find(one, lowest, min_distance, *part)))
     in_raster_order = [peak for _, peaks in sorted(found) for peak in peaks]
     kept = function(module, "merge_plateaus", density)(one, min_distance, in_raster_order)
     return np.array(kept, np.int64).reshape(-1, 2)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -171,20 +169,8 @@ def test_work_may_be_cut_anywhere_and_done_in_any_order(
 
 
 def test_hostile_inputs_are_in_bounds_and_defined(modules: dict[str, Path]) -> None:
-    library = subprocess.run(
-        [build.COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": library,
-        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
-        "PYTHONPATH": str(build.NATIVE.parent),
-        "PYTHONMALLOC": "malloc",
-    }
-
     def hostile(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "native.hostile", str(modules["sanitized"]), *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+        return build.run_sanitized("native.hostile", modules["sanitized"], *arguments)
 
     result = hostile()
     assert result.returncode == 0, result.stderr

@@ -1,0 +1,115 @@
+#include "races.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include "cuda_runtime.h"
+#include "fibres.h"
+
+namespace emulation {
+namespace {
+
+constexpr size_t kBytesPerCell = 8;
+
+struct Access {
+  Place place;
+  bool made, atomic;
+};
+
+struct Byte {
+  Access write;
+  Access reads[2];  // of two threads, if as many read: one of them is not the one that writes
+};
+
+std::unordered_map<uint64_t, std::array<Byte, kBytesPerCell>> cells;
+
+// Whether `earlier` is certain to have happened before what the thread at `now` does.
+bool ordered(const Access& earlier, const Place& now) {
+  if (!earlier.made) return true;
+  if (earlier.place.block != now.block) return false;
+  return earlier.place.thread == now.thread || earlier.place.epoch < now.epoch;
+}
+
+bool races(const Access& earlier, const Access& now) {
+  return !ordered(earlier, now.place) && !(earlier.atomic && now.atomic);
+}
+
+void report(const Access& earlier, const Access& now, const char* what, const void* address) {
+  const auto name = [](const Place& place) {
+    return "thread " + std::to_string(place.thread) + " of block " + std::to_string(place.block);
+  };
+  fail("data race in " + std::string(in_shared_memory(address) ? "shared" : "global") +
+       " memory: " + name(now.place) + " and " + name(earlier.place) + ", " + what);
+}
+
+void look_at(Byte* byte, const Access& now, bool write, const void* address) {
+  if (races(byte->write, now)) {
+    report(byte->write, now, write ? "write after write" : "read after write", address);
+  }
+  if (write) {
+    for (const Access& read : byte->reads) {
+      if (races(read, now)) report(read, now, "write after read", address);
+    }
+    byte->write = now;
+    return;
+  }
+  for (Access& read : byte->reads) {
+    if (!ordered(read, now.place)) continue;
+    read = now;
+    return;
+  }
+}
+
+// The variables that tell a thread where it is change as threads take turns.
+bool built_in(const void* address) {
+  const auto within = [address](const auto& variable) {
+    const auto* begin = reinterpret_cast<const char*>(&variable);
+    return address >= begin && address < begin + sizeof(variable);
+  };
+  return within(threadIdx) || within(blockIdx) || within(blockDim) || within(gridDim);
+}
+
+void access(const void* address, size_t bytes, bool write, bool is_volatile) {
+  if (!in_kernel() || on_a_stack(address) || built_in(address)) return;
+  may_yield();
+  if (!settings.find_races) return;
+  const Access now{place(), true, is_volatile || atomic()};
+  // Every block has a shared memory of its own.
+  const uint64_t space = in_shared_memory(address) ? (uint64_t{now.place.block} + 1) << 48 : 0;
+  for (size_t i = 0; i < bytes; ++i) {
+    const uint64_t byte = reinterpret_cast<uint64_t>(address) + i;
+    look_at(&cells[space ^ byte / kBytesPerCell][byte % kBytesPerCell], now, write, address);
+  }
+}
+
+}  // namespace
+
+void forget_accesses() { cells = {}; }
+
+}  // namespace emulation
+
+#define DVFAST_ACCESS(bytes)                                                                \
+  void __tsan_read##bytes(void* p) { emulation::access(p, bytes, false, false); }           \
+  void __tsan_write##bytes(void* p) { emulation::access(p, bytes, true, false); }           \
+  void __tsan_unaligned_read##bytes(void* p) { emulation::access(p, bytes, false, false); } \
+  void __tsan_unaligned_write##bytes(void* p) { emulation::access(p, bytes, true, false); } \
+  void __tsan_volatile_read##bytes(void* p) { emulation::access(p, bytes, false, true); }   \
+  void __tsan_volatile_write##bytes(void* p) { emulation::access(p, bytes, true, true); }
+
+extern "C" {
+DVFAST_ACCESS(1)
+DVFAST_ACCESS(2)
+DVFAST_ACCESS(4)
+DVFAST_ACCESS(8)
+DVFAST_ACCESS(16)
+void __tsan_read_range(void* p, size_t bytes) { emulation::access(p, bytes, false, false); }
+void __tsan_write_range(void* p, size_t bytes) { emulation::access(p, bytes, true, false); }
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_init() {}
+}
+
+#undef DVFAST_ACCESS

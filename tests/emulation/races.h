@@ -1,0 +1,14 @@
+// Data races, found from every access to memory that a kernel makes. Kernels are compiled with
+// -fsanitize=thread, which puts a call before each access, but are linked with races.cpp in place
+// of the thread sanitizer: its threads are the host's, ours are fibres.
+//
+// Two accesses to a byte race if they are of different threads, one of them writes, no barrier of
+// their block lies between, and they are not both atomic. Volatile accesses count as atomic: that
+// is how a kernel says that others may change what it reads.
+#pragma once
+
+namespace emulation {
+
+void forget_accesses();
+
+}  // namespace emulation

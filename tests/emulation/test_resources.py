@@ -1,0 +1,49 @@
+"""What nvcc makes of the kernels: no warnings, and everything in registers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from emulation.build import CUDA
+
+pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc on PATH")
+
+FLAGS = ["-O3", "-std=c++17", "-fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v",
+         "-Xcompiler", "-Wall,-Wextra", "--Werror", "all-warnings"]  # fmt: skip
+FUNCTION = re.compile(
+    r"Function properties for (\S+)\s+"
+    r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+)
+
+
+def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[str]:
+    """What the assembler says about the kernels of each source."""
+
+    def compile_one(source: Path) -> str:
+        target = folder / f"{source.stem}.{architecture}.o"
+        command = ["nvcc", f"-arch={architecture}", *FLAGS, "-c", source, "-o", target]
+        result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def test_no_kernel_spills_or_has_a_stack_frame(tmp_path: Path) -> None:
+    for source, report in zip(CUDA, reports(tmp_path, "sm_90", CUDA), strict=True):
+        kernels = FUNCTION.findall(report)
+        assert kernels, f"no kernels in {source.name}"
+        assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []
+
+
+@pytest.mark.parametrize("architecture", ["sm_75", "sm_120"])
+def test_kernels_compile_for_the_oldest_and_the_newest(tmp_path: Path, architecture: str) -> None:
+    # With votes of the warp, 64-bit atomics, halves: what an architecture might lack.
+    reports(tmp_path, architecture, [s for s in CUDA if s.stem in ("find_peaks", "voting_loss")])
