@@ -174,9 +174,10 @@ class TrainingConfig:
             "sampling": "patches",
             "learning_rate": 1e-4,
             "schedule": "constant",
-            # The paper does not say what follows: momentum 0.9 and batches of 128 are the defaults
-            # of its time (cuda-convnet), the width is our network's, augmentation is left out.
-            "optimizer": "sgd",
+            # The paper does not say what follows. The optimizer is Adam: momentum SGD at this rate
+            # kills every unit in its first steps. Batch and widths are those of its time and of our
+            # network, augmentation is left out.
+            "optimizer": "adamw",
             "weight_decay": 0.0,
             "batch_size": 128,
             "hidden": (1024,),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from synthetic_tiles import tiny_config, write_tiles
@@ -265,3 +266,10 @@ def test_a_progress_bar(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1/1" in printed.err
     assert "F1" in printed.err
     assert printed.out == ""
+
+
+def test_the_papers_settings_learn(tmp_path: Path) -> None:
+    # With momentum SGD at the paper's rate the first steps killed every unit, and nothing moved.
+    config = TrainingConfig.paper(steps=60, validation_fraction=0.0)
+    history = fit(write_tiles(tmp_path / "tiles"), tmp_path / "run", config, progress=False).history
+    assert np.mean(history.loss[-10:]) < 0.95 * np.mean(history.loss[:10])
