@@ -89,7 +89,9 @@ _compiled = torch.compile(reference.voting_loss)
 
 @pytest.mark.benchmark(group="voting_loss, forward and backward")
 @pytest.mark.parametrize(
-    "loss", [dvfast.voting_loss, reference.voting_loss, compiled_reference_loss]
+    "loss",
+    [dvfast.voting_loss, reference.voting_loss, compiled_reference_loss],
+    ids=["dvfast", "eager_reference", "compiled_reference"],
 )
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_voting_loss(
