@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -244,6 +245,8 @@ def train(
     result = fit(
         folder, output, settings, resume=not fresh, device=device, data_description=description
     )
+    if int(os.environ.get("RANK", 0)) > 0:  # under torchrun, one process speaks for all
+        return
     score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} on the validation part"
     click.echo(f"{result.weights_path}{score}")
 
