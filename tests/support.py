@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import dvfast
+from dvfast import reference
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -186,3 +187,23 @@ def over_threads(function: Callable[[], Tensor | tuple[Tensor, ...]]) -> list[Te
             parts = (result,) if isinstance(result, Tensor) else result
             results.append(torch.cat([part.detach().flatten() for part in parts]))
     return results
+
+
+def peaks(density: Tensor, **settings: float) -> list[tuple[int, int]]:
+    """The peaks that the operator finds, in its order; their scores are checked."""
+    points, scores = dvfast.find_peaks(density, **settings)
+    assert points.dtype == scores.dtype == density.dtype
+    index = points.long()
+    assert torch.equal(points, index.to(points))
+    assert torch.equal(scores, density[index[:, 0], index[:, 1]])
+    return [tuple(point) for point in index.tolist()]
+
+
+def expected_peaks(density: Tensor, **settings: float) -> list[tuple[int, int]]:
+    points, _ = reference.find_peaks(density.cpu(), **settings)
+    return [tuple(point) for point in points.long().tolist()]
+
+
+def lengths(target: Tensor) -> Tensor:
+    """How far the votes of targets reach: ``[B, 3k, h, w]`` -> ``[B, k, h, w]``."""
+    return target.double().unflatten(1, (-1, 3))[:, :, 1:].square().sum(dim=2).sqrt()

@@ -6,57 +6,19 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support import LAYOUTS, REAL_DTYPES, generator, over_threads, plain, threads
+from support import (
+    LAYOUTS,
+    REAL_DTYPES,
+    expected_peaks,
+    generator,
+    over_threads,
+    peaks,
+    plain,
+    threads,
+)
 from torch import Tensor
 
 import dvfast
-from dvfast import reference
-
-maps = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 4)).flatmap(
-    lambda shape: st.lists(
-        st.integers(-1, shape[2]), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]
-    ).map(lambda values: torch.tensor(values, dtype=torch.float32).reshape(shape[:2]))
-)
-
-
-def peaks(density: Tensor, **settings: float) -> list[tuple[int, int]]:
-    points, scores = dvfast.find_peaks(density, **settings)
-    assert points.dtype == scores.dtype == density.dtype
-    index = points.long()
-    assert torch.equal(points, index.to(points))
-    assert torch.equal(scores, density[index[:, 0], index[:, 1]])
-    return [tuple(point) for point in index.tolist()]
-
-
-def expected_peaks(density: Tensor, **settings: float) -> list[tuple[int, int]]:
-    points, _ = reference.find_peaks(density.cpu(), **settings)
-    return [tuple(point) for point in points.long().tolist()]
-
-
-@settings(max_examples=200, deadline=None)
-@given(maps, st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.booleans(), st.integers(1, 4))
-def test_agrees_with_reference(
-    density: Tensor, threshold: float, relative: bool, min_distance: int
-) -> None:
-    settings = {"threshold": threshold, "relative": relative, "min_distance": min_distance}
-    # A list: the order is raster order.
-    assert peaks(density, **settings) == expected_peaks(density, **settings)
-
-
-@settings(max_examples=60, deadline=None)
-@given(maps, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 3))
-def test_non_finite_values_agree_with_reference(
-    density: Tensor, places: list[int], min_distance: int
-) -> None:
-    values = (math.nan, math.inf, -math.inf)
-    if density.numel():
-        for i, place in enumerate(places):
-            density.view(-1)[place % density.numel()] = values[i % 3]
-    for threshold in (0.0, 0.2):
-        settings = {"threshold": threshold, "min_distance": min_distance}
-        assert peaks(density, **settings) == expected_peaks(density, **settings)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support import LAYOUTS, REAL_DTYPES, assert_near, generator, over_threads, plain
+from support import LAYOUTS, REAL_DTYPES, assert_near, generator, lengths, over_threads, plain
 from torch import Tensor
 
 import dvfast
@@ -22,11 +20,6 @@ def random_points(count: int, size: tuple[int, int], seed: int, dtype: torch.dty
     """Half of them beyond the image, up to its size away from it."""
     numbers = torch.rand(count, 2, generator=generator(seed), dtype=torch.float64)
     return ((3 * numbers - 1) * torch.tensor([max(n, 2) for n in size])).to(dtype)
-
-
-def lengths(target: Tensor) -> Tensor:
-    """``[B, k, h, w]``"""
-    return target.double().unflatten(1, (-1, 3))[:, :, 1:].square().sum(dim=2).sqrt()
 
 
 def assert_is_reference(actual: Tensor, points: Any, *args: Any, **settings: Any) -> None:
@@ -141,47 +134,6 @@ def test_threads_change_no_bit() -> None:
     one, *others = over_threads(lambda: dvfast.vote_targets([points, points[:7]], (300, 300), 3))
     for other in others:
         assert torch.equal(one, other)
-
-
-coordinate = st.one_of(
-    st.integers(-3, 12),  # many ties and duplicates
-    st.floats(-5, 20, width=32),
-    st.floats(-1000, 1000, width=32),  # far outside
-    st.sampled_from([0.0, 5.5, 1e6, -1e6]),
-)
-cluster = st.builds(
-    lambda y, x, steps: [(y + 0.01 * dy, x + 0.01 * dx) for dy, dx in steps],
-    coordinate,
-    coordinate,
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12),
-)
-line = st.builds(
-    lambda y, x, dy, dx, n: [(y + i * dy, x + i * dx) for i in range(n)],
-    coordinate,
-    coordinate,
-    st.integers(-40, 40),
-    st.integers(-40, 40),
-    st.integers(0, 12),
-)
-point_sets = st.lists(
-    st.one_of(cluster, line, st.lists(st.tuples(coordinate, coordinate), max_size=8)), max_size=4
-).map(lambda parts: [point for part in parts for point in part])
-
-
-@settings(max_examples=100, deadline=None)
-@given(point_sets, st.integers(1, 9), st.tuples(st.integers(1, 8), st.integers(1, 8)))
-def test_search_finds_the_nearest(
-    points: list[tuple[float, float]], num_votes: int, size: tuple[int, int]
-) -> None:
-    tensor = torch.tensor(points, dtype=torch.float64).reshape(-1, 2)
-    actual = dvfast.vote_targets(tensor, size, num_votes)
-    expected = reference.vote_targets(tensor, size, num_votes)
-    # Ties that are exact come in the order of their index; distances that differ in their last bits
-    # (the kernel's square is fused, the reference's is not) may come in either order.
-    assert_near(lengths(actual), lengths(expected), relative=1e-12)
-    if torch.equal(tensor, tensor.round()):
-        assert torch.equal(actual[:, 1::3], expected[:, 1::3])
-        assert torch.equal(actual[:, 2::3], expected[:, 2::3])
 
 
 def test_errors() -> None:
