@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -51,16 +52,19 @@ def main(folder: str = "demo") -> None:
     results: list[DetectionResult] = []
     with console.status("scanning"):
         for mode, step, pixels in runs:
-            start = time.perf_counter()
-            results.append(detector.detect(pixels, mode=mode, stride=step, threshold=_THRESHOLD))
-            seconds = time.perf_counter() - start
+            seconds = math.inf
+            for _ in range(2):  # the first run of a shape also chooses algorithms
+                start = time.perf_counter()
+                result = detector.detect(pixels, mode=mode, stride=step, threshold=_THRESHOLD)
+                seconds = min(seconds, time.perf_counter() - start)
+            results.append(result)
             name = f"{mode}, stride {step}" + (" (default)" if not results[1:] else "")
             height, width = pixels.shape[:2]
             table.add_row(
                 name,
                 f"{height} x {width}",
                 str(len(results[-1])),
-                f"{seconds:.2f}",
+                f"{seconds:.3g}",
                 f"{height * width / seconds / 1e6:.3f}",
             )
     console.print(table)

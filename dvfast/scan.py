@@ -20,10 +20,11 @@ PADDINGS = ("reflect", "replicate", "circular", "constant")
 _MARGIN = PATCH_SIZE // 2
 
 # Working memory is bounded by these, not by the image. A dense tile has this many pixels on a side,
-# a band of its head this many numbers in the widest hidden layer.
+# a band of its head this many numbers in the widest hidden layer; of patches, more at once are
+# slower, as their activations no longer come from memory that was used before.
 _TILE_PIXELS = 512
 _BAND_NUMBERS = 6_000_000
-_PATCHES_PER_BATCH = 256
+_PATCHES_PER_BATCH = 128
 
 
 def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
@@ -45,21 +46,31 @@ def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
     >>> pad_image(torch.tensor([[1, 2, 3]]), 2)[2]
     tensor([3, 2, 1, 2, 3, 2, 1])
     """
+    height, width = image.shape[-2:]
+    return _window(image, -margin, -margin, height + 2 * margin, width + 2 * margin, mode)
+
+
+def _window(image: Tensor, top: int, left: int, height: int, width: int, mode: str) -> Tensor:
+    """Rows ``top`` to ``top + height`` and so many columns, padded where there is no image."""
     if mode not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
-    if mode == "constant":
-        return torch.nn.functional.pad(image, (margin,) * 4)
-    for dim in (-2, -1):
+    for dim, first, length in ((-2, top, height), (-1, left, width)):
         size = image.shape[dim]
-        position = torch.arange(-margin, size + margin, device=image.device)
-        if mode == "replicate":
-            position = position.clamp(0, size - 1)
-        elif mode == "circular":
-            position = position % size
-        else:
+        if first >= 0 and first + length <= size:
+            image = image.narrow(dim, first, length)
+            continue
+        position = torch.arange(first, first + length, device=image.device)
+        if mode == "circular":
+            nearest = position % size
+        elif mode == "reflect":
             period = max(2 * (size - 1), 1)
-            position = (position % period).clamp(max=period - position % period)
-        image = image.index_select(dim, position)
+            nearest = (position % period).clamp(max=period - position % period)
+        else:
+            nearest = position.clamp(0, size - 1)
+        image = image.index_select(dim, nearest)
+        if mode == "constant":
+            shape = [-1, 1] if dim == -2 else [-1]
+            image = torch.where((nearest == position).reshape(shape), image, 0)
     return image
 
 
@@ -76,8 +87,8 @@ def scan(
 ) -> Tensor:
     """Cast the votes of every ``stride``-th pixel of an image.
 
-    The image is padded once, by half a patch; after that all convolutions are valid, so that both
-    modes give the same votes at every pixel, borders included.
+    The image is padded by half a patch and all convolutions are valid, so that both modes give the
+    same votes at every pixel, borders included.
 
     Parameters
     ----------
@@ -104,7 +115,7 @@ def scan(
     -------
     Tensor
         Votes ``[B, 3k, ceil(H / stride), ceil(W / stride)]`` (of the region, if there is one),
-        after the hybrid activation. Working memory does not grow with the image.
+        after the hybrid activation. Beside them and the image, memory does not grow with the image.
 
     Raises
     ------
@@ -135,15 +146,30 @@ def scan(
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, *shape)
     if votes.numel() == 0:
         return votes
-    padded = pad_image(images, _MARGIN, padding)
-    padded = padded[:, :, top : top + rows + 2 * _MARGIN, left : left + columns + 2 * _MARGIN]
+    # The padded image is never made whole: every part of the scan pads its own.
+    fill, tile_rows, tile_columns = (
+        (_fill_densely, *(max(1, _TILE_PIXELS // stride),) * 2)
+        if mode == "fast"
+        else (_fill_by_patches, max(1, _PATCHES_PER_BATCH // shape[1]), _PATCHES_PER_BATCH)
+    )
     done = 0
     with _evaluating(net):
-        parts = _scan_patches if mode == "sliding" else _scan_tiles
-        for voters in parts(net, padded, stride, votes):
-            done += voters
-            if progress is not None:
-                progress(done / (votes.numel() / votes.shape[1]))
+        for b in range(votes.shape[0]):
+            for i in range(0, shape[0], tile_rows):
+                for j in range(0, shape[1], tile_columns):
+                    target = votes[b : b + 1, :, i : i + tile_rows, j : j + tile_columns]
+                    pixels = _window(
+                        images[b : b + 1],
+                        top + i * stride - _MARGIN,
+                        left + j * stride - _MARGIN,
+                        (target.shape[2] - 1) * stride + PATCH_SIZE,
+                        (target.shape[3] - 1) * stride + PATCH_SIZE,
+                        padding,
+                    )
+                    for voters in fill(net, pixels, stride, target):
+                        done += voters
+                        if progress is not None:
+                            progress(done / (votes.numel() / votes.shape[1]))
     return votes
 
 
@@ -175,48 +201,27 @@ def _evaluating(net: DeepVotingNet) -> Iterator[None]:
             module.training = training
 
 
-def _scan_patches(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> Iterator[int]:
-    """Fill in the votes batch by batch; yields how many voters each had."""
-    patches = padded.unfold(2, PATCH_SIZE, stride).unfold(3, PATCH_SIZE, stride)
-    for b in range(votes.shape[0]):
-        # Views: [C, h, w, 39, 39] -> [h * w] patches, copied a batch at a time.
-        for first in range(0, votes[b, 0].numel(), _PATCHES_PER_BATCH):
-            last = min(first + _PATCHES_PER_BATCH, votes[b, 0].numel())
-            index = torch.arange(first, last, device=padded.device)
-            y = index.div(votes.shape[3], rounding_mode="floor")
-            x = index % votes.shape[3]
-            batch = patches[b][:, y, x].transpose(0, 1)
-            logits = net(batch.contiguous(memory_format=torch.channels_last))
-            votes[b][:, y, x] = hybrid_activation(logits).T
-            yield last - first
+def _fill_by_patches(
+    net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor
+) -> Iterator[int]:
+    """Fill in the votes of one batch of patches; yields how many voters it had."""
+    patches = pixels[0].unfold(1, PATCH_SIZE, stride).unfold(2, PATCH_SIZE, stride)
+    batch = patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
+    logits = net(batch.contiguous(memory_format=torch.channels_last))
+    target[0] = hybrid_activation(logits).T.reshape(target.shape[1:])
+    yield len(batch)
 
 
-def _scan_tiles(net: DeepVotingNet, padded: Tensor, stride: int, votes: Tensor) -> Iterator[int]:
-    """Fill in the votes tile by tile; yields how many voters each had."""
-    step = math.gcd(stride, 4)  # of the trunk's samples; see DeepVotingNet.trunk_pass
-    tile = max(1, _TILE_PIXELS // stride)
-    hidden = max(net.hidden, default=1)
-    for image, result in zip(torch.split(padded, 1), torch.split(votes, 1), strict=True):
-        for top in range(0, votes.shape[2], tile):
-            for left in range(0, votes.shape[3], tile):
-                target = result[:, :, top : top + tile, left : left + tile]
-                rows, columns = target.shape[2:]
-                pixels = image[
-                    :,
-                    :,
-                    top * stride : (top + rows - 1) * stride + PATCH_SIZE,
-                    left * stride : (left + columns - 1) * stride + PATCH_SIZE,
-                ]
-                features = net.trunk_pass(
-                    pixels.contiguous(memory_format=torch.channels_last), stride
-                )
-                # Trunk samples that a row of votes spans, and between one row and the next.
-                reach = features.shape[2] - (rows - 1) * (stride // step)
-                band = max(1, _BAND_NUMBERS // (hidden * columns))
-                for y in range(0, rows, band):
-                    last = min(y + band, rows)
-                    needed = features[
-                        :, :, y * (stride // step) : (last - 1) * (stride // step) + reach
-                    ]
-                    target[:, :, y:last] = hybrid_activation(net.head_pass(needed, stride))
-                    yield (last - y) * columns
+def _fill_densely(net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor) -> Iterator[int]:
+    """Fill in the votes of one tile, the head band by band; yields how many voters each had."""
+    rows, columns = target.shape[2:]
+    features = net.trunk_pass(pixels.contiguous(memory_format=torch.channels_last), stride)
+    # Trunk samples between one row of votes and the next, and those that a row of votes spans.
+    between = stride // math.gcd(stride, 4)  # see DeepVotingNet.trunk_pass
+    reach = features.shape[2] - (rows - 1) * between
+    band = max(1, _BAND_NUMBERS // (max(net.hidden, default=1) * columns))
+    for y in range(0, rows, band):
+        last = min(y + band, rows)
+        needed = features[:, :, y * between : (last - 1) * between + reach]
+        target[:, :, y:last] = hybrid_activation(net.head_pass(needed, stride))
+        yield (last - y) * columns
