@@ -15,7 +15,26 @@ from . import functional
 __all__ = ["DeepVotingNet", "HybridActivation", "VoteDensity", "VotingLoss"]
 
 PATCH_SIZE = 39
-_POOLED_STRIDE = 4  # two 2x2 max-poolings
+POOLED_STRIDE = 4  # two 2x2 max-poolings
+
+
+def trunk_geometry(stride: int) -> list[tuple[int, int, int]]:
+    """How the trunk runs over an image when every ``stride``-th patch is wanted.
+
+    Returns ``(dilation, pool_stride, pool_dilation)`` of the three convolutions and the pooling
+    that follows each, a ``pool_stride`` of 0 meaning none. The poolings take the strides of the
+    patch network where these divide the stride; what they do not skip is dilated over. The
+    features lie ``gcd(stride, 4)`` pixels apart.
+    """
+    layers = []
+    # The stride that the poolings have in the patch network so far, and the one they have here.
+    pooled, step = 1, 1
+    for _ in range(2):
+        dilation = pooled // step
+        pool_stride = 2 if stride % (2 * step) == 0 else 1
+        layers.append((dilation, pool_stride, dilation))
+        pooled, step = pooled * 2, step * pool_stride
+    return [*layers, (pooled // step, 0, 1)]
 
 
 class DeepVotingNet(nn.Module):
@@ -119,7 +138,7 @@ class DeepVotingNet(nn.Module):
                 f"patches must be [N, {self.in_channels}, {PATCH_SIZE}, {PATCH_SIZE}], got "
                 f"{list(patches.shape)}; whole images go through dense()"
             )
-        return self.dense(patches, stride=_POOLED_STRIDE).flatten(1)
+        return self.dense(patches, stride=POOLED_STRIDE).flatten(1)
 
     def dense(self, image: Tensor, stride: int = 1) -> Tensor:
         """Logits of every ``stride``-th patch that fits the image, in one pass.
@@ -151,21 +170,18 @@ class DeepVotingNet(nn.Module):
 
     def trunk_pass(self, image: Tensor, stride: int) -> Tensor:
         """The convolutions and poolings of :meth:`dense`; samples lie ``gcd(stride, 4)`` apart."""
-        # `pooled` is the stride that the poolings have in the patch network, `step` the distance
-        # in pixels between the neighbouring samples kept here; what is not kept is dilated over.
-        pooled, step = 1, 1
-        x = torch.relu(self.conv1(image))
-        for layer in (self.conv2, self.conv3):
-            factor = 2 if stride % (2 * step) == 0 else 1
-            x = nn.functional.max_pool2d(x, 2, stride=factor, dilation=pooled // step)
-            pooled, step = pooled * 2, step * factor
-            dilation = pooled // step
+        x = image
+        layers = (self.conv1, self.conv2, self.conv3)
+        for layer, geometry in zip(layers, trunk_geometry(stride), strict=True):
+            dilation, pool_stride, pool_dilation = geometry
             x = torch.relu(nn.functional.conv2d(x, layer.weight, layer.bias, dilation=dilation))
+            if pool_stride:
+                x = nn.functional.max_pool2d(x, 2, stride=pool_stride, dilation=pool_dilation)
         return x
 
     def head_pass(self, features: Tensor, stride: int) -> Tensor:
         """The fully connected layers of :meth:`dense` over what :meth:`trunk_pass` returned."""
-        step = math.gcd(stride, _POOLED_STRIDE)
+        step = math.gcd(stride, POOLED_STRIDE)
         for i, layer in enumerate(cast(Sequence[nn.Conv2d], self.head)):
             if i == 0:
                 features = nn.functional.conv2d(
@@ -173,7 +189,7 @@ class DeepVotingNet(nn.Module):
                     layer.weight,
                     layer.bias,
                     stride=stride // step,
-                    dilation=_POOLED_STRIDE // step,
+                    dilation=POOLED_STRIDE // step,
                 )
             else:
                 features = layer(self.dropout(torch.relu(features)))

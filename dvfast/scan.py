@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -11,18 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._engine import Engine, engine_of, why_not
 from .functional import hybrid_activation
-from .nn import PATCH_SIZE, DeepVotingNet
+from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
-__all__ = ["PADDINGS", "pad_image", "scan"]
+__all__ = ["PADDINGS", "PRECISIONS", "pad_image", "scan"]
 
 PADDINGS = ("reflect", "replicate", "circular", "constant")
+PRECISIONS = ("exact", "float32")
 _MARGIN = PATCH_SIZE // 2
 
-# Working memory is bounded by these, not by the image. A dense tile has this many pixels on a side,
-# a band of its head this many numbers in the widest hidden layer; of patches, more at once are
-# slower, as their activations no longer come from memory that was used before.
-_TILE_PIXELS = 512
+# Working memory is bounded by these, not by the image. No map of a tile has more numbers than this
+# (the engine holds two at a time), no band of PyTorch's head more in its widest hidden layer; of
+# patches, more at once are slower, as they no longer fit the cache.
+_MAP_NUMBERS = 3_000_000
 _BAND_NUMBERS = 6_000_000
 _PATCHES_PER_BATCH = 128
 
@@ -82,6 +85,7 @@ def scan(
     mode: Literal["fast", "sliding"] = "fast",
     stride: int = 1,
     padding: str = "reflect",
+    precision: Literal["exact", "float32"] = "exact",
     region: tuple[int, int, int, int] | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
@@ -100,11 +104,15 @@ def scan(
     mode
         ``"sliding"`` runs a patch per pixel through the patch network (the paper's DV-1; its DV-3
         is a stride of 3). ``"fast"`` is one dense pass, in which neighbouring patches share what
-        they have in common; they agree to the rounding of float32.
+        they have in common.
     stride
         Distance in pixels between voters, at least 1.
     padding
         What surrounds the image; see :func:`pad_image`.
+    precision
+        ``"exact"``: every vote is summed in one fixed order of float32 fused multiply-adds, so
+        that a pixel's votes have the same bits in either mode, at any stride, in any tile, batch
+        or crop (that holds its surroundings), with any number of threads.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -133,6 +141,10 @@ def scan(
     """
     if mode not in ("fast", "sliding"):
         raise ValueError(f"mode must be 'fast' or 'sliding', got {mode!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}"
+        )
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
     images = _as_batch(image, net)
@@ -146,13 +158,23 @@ def scan(
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, *shape)
     if votes.numel() == 0:
         return votes
-    # The padded image is never made whole: every part of the scan pads its own.
-    fill, tile_rows, tile_columns = (
-        (_fill_densely, *(max(1, _TILE_PIXELS // stride),) * 2)
+    if reason := why_not(net):
+        warnings.warn(
+            f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
+            "last bits depend on tiles and threads",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        engine = None
+    else:
+        engine = engine_of(net)
+    tile_rows, tile_columns = (
+        _tile_of_pixels(shape, stride, max(net.channels))
         if mode == "fast"
-        else (_fill_by_patches, max(1, _PATCHES_PER_BATCH // shape[1]), _PATCHES_PER_BATCH)
+        else _tile_of_patches(shape)
     )
     done = 0
+    # The padded image is never made whole: every tile pads its own part.
     with _evaluating(net):
         for b in range(votes.shape[0]):
             for i in range(0, shape[0], tile_rows):
@@ -166,11 +188,39 @@ def scan(
                         (target.shape[3] - 1) * stride + PATCH_SIZE,
                         padding,
                     )
-                    for voters in fill(net, pixels, stride, target):
-                        done += voters
-                        if progress is not None:
-                            progress(done / (votes.numel() / votes.shape[1]))
+                    if engine:
+                        _fill(engine, mode, pixels, stride, target)
+                    elif mode == "fast":
+                        _fill_by_torch(net, pixels, stride, target)
+                    else:
+                        _fill_by_torch_patches(net, pixels, stride, target)
+                    done += target[0, 0].numel()
+                    if progress is not None:
+                        progress(done / votes[:, 0].numel())
     return votes
+
+
+def _even_parts(total: int, most: int) -> int:
+    """The length of parts that are as long as one another, at most so long."""
+    return math.ceil(total / math.ceil(total / most))
+
+
+def _tile_of_pixels(shape: tuple[int, int], stride: int, channels: int) -> tuple[int, int]:
+    """Rows and columns of votes whose maps, with all that their windows reach, stay bounded."""
+    # The largest map comes after the first pooling, whose stride leaves that much of the image.
+    pool_stride = trunk_geometry(stride)[0][1]
+    numbers = _MAP_NUMBERS // channels * pool_stride**2
+
+    def most(other: int) -> int:
+        return max(1, (numbers // (other * stride + PATCH_SIZE) - PATCH_SIZE) // stride)
+
+    side = max(1, (math.isqrt(numbers) - PATCH_SIZE) // stride)
+    columns = _even_parts(shape[1], side)
+    return _even_parts(shape[0], most(columns)), columns
+
+
+def _tile_of_patches(shape: tuple[int, int]) -> tuple[int, int]:
+    return max(1, _PATCHES_PER_BATCH // shape[1]), _PATCHES_PER_BATCH
 
 
 def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:
@@ -201,27 +251,36 @@ def _evaluating(net: DeepVotingNet) -> Iterator[None]:
             module.training = training
 
 
-def _fill_by_patches(
-    net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor
-) -> Iterator[int]:
-    """Fill in the votes of one batch of patches; yields how many voters it had."""
+def _patches(pixels: Tensor, stride: int) -> Tensor:
+    """``[1, C, H, W]`` -> ``[N, C, 39, 39]``, row by row; a view where it can be."""
     patches = pixels[0].unfold(1, PATCH_SIZE, stride).unfold(2, PATCH_SIZE, stride)
-    batch = patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
-    logits = net(batch.contiguous(memory_format=torch.channels_last))
-    target[0] = hybrid_activation(logits).T.reshape(target.shape[1:])
-    yield len(batch)
+    return patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
-def _fill_densely(net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor) -> Iterator[int]:
-    """Fill in the votes of one tile, the head band by band; yields how many voters each had."""
+def _fill(engine: Engine, mode: str, pixels: Tensor, stride: int, target: Tensor) -> None:
+    """The votes of one tile or batch of patches by the engine."""
+    if mode == "fast":
+        target[:] = engine.votes(pixels.permute(0, 2, 3, 1).contiguous(), stride)
+    else:
+        patches = _patches(pixels, stride).permute(0, 2, 3, 1).contiguous()
+        votes = engine.votes(patches, POOLED_STRIDE)[:, :, 0, 0]
+        target[0] = votes.T.reshape(target.shape[1:])
+
+
+def _fill_by_torch_patches(net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor) -> None:
+    batch = _patches(pixels, stride).contiguous(memory_format=torch.channels_last)
+    target[0] = hybrid_activation(net(batch)).T.reshape(target.shape[1:])
+
+
+def _fill_by_torch(net: DeepVotingNet, pixels: Tensor, stride: int, target: Tensor) -> None:
+    """The votes of one tile by PyTorch's convolutions, the head band by band."""
     rows, columns = target.shape[2:]
     features = net.trunk_pass(pixels.contiguous(memory_format=torch.channels_last), stride)
     # Trunk samples between one row of votes and the next, and those that a row of votes spans.
-    between = stride // math.gcd(stride, 4)  # see DeepVotingNet.trunk_pass
+    between = stride // math.gcd(stride, POOLED_STRIDE)
     reach = features.shape[2] - (rows - 1) * between
     band = max(1, _BAND_NUMBERS // (max(net.hidden, default=1) * columns))
     for y in range(0, rows, band):
         last = min(y + band, rows)
         needed = features[:, :, y * between : (last - 1) * between + reach]
         target[:, :, y:last] = hybrid_activation(net.head_pass(needed, stride))
-        yield (last - y) * columns

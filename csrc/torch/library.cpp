@@ -36,4 +36,12 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
       "parzen_density_backward(Tensor grad, Tensor votes, float sigma, int window, int stride, "
       "float offset_y, float offset_x, float radius, int area) -> Tensor");
   m.def("find_peaks(Tensor density, float threshold, bool relative, int min_distance) -> Tensor");
+
+  // The scan engine, on maps [B, h, w, C] and packed weights: see csrc/core/network.h.
+  m.def(
+      "trunk_layer(Tensor features, Tensor weight, Tensor bias, int kernel_size, int dilation, "
+      "int pool_stride, int pool_dilation) -> Tensor");
+  m.def(
+      "vote_head(Tensor features, Tensor[] weights, Tensor[] biases, int num_votes, "
+      "int kernel_size, int dilation, int stride) -> Tensor");
 }
