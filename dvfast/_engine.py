@@ -25,6 +25,10 @@ _PANEL_WIDTH = 32  # these three as in csrc/core/network.h
 _CHANNEL_BLOCK = 16
 _MAX_HEAD_LAYERS = 8
 
+# F(4x4, 5x5), csrc/core/winograd.h. Its finite points, one more being infinity.
+WINOGRAD_OUTPUTS = 4
+_WINOGRAD_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -49,6 +53,7 @@ class Engine:
             pack = _pack_last if 0 < i == len(net.head) - 1 else _pack_convolution
             self._head.append(pack(conv, channels))
             channels = len(self._head[-1].bias)
+        self._winograd: Tensor | None = None  # made when it is first needed
 
     def is_of(self, net: DeepVotingNet) -> bool:
         """Whether these are the weights that the network has now, however they may have changed."""
@@ -58,13 +63,20 @@ class Engine:
             for now, then in zip(parameters, self._originals, strict=True)
         )
 
-    def votes(self, images: Tensor, stride: int) -> Tensor:
+    def block(self, precision: str, stride: int) -> int:
+        """Votes that belong together: an image in parts is to be cut between such blocks."""
+        winograd = precision == "float32" and len(self._head) == 2 and POOLED_STRIDE % stride == 0
+        return WINOGRAD_OUTPUTS * POOLED_STRIDE // stride if winograd else 1
+
+    def votes(self, images: Tensor, stride: int, precision: str = "exact") -> Tensor:
         """Votes ``[B, 3k, h, w]`` of every ``stride``-th patch of ``[B, H, W, C]``."""
         features = images
         for layer, geometry in zip(self._trunk, trunk_geometry(stride), strict=True):
             features = ops.trunk_layer(
                 features, layer.weight, layer.bias, layer.kernel_size, *geometry
             )
+        if self.block(precision, stride) > 1:
+            return self._winograd_votes(features, POOLED_STRIDE // stride)
         step = math.gcd(stride, POOLED_STRIDE)
         votes: Tensor = ops.vote_head(
             features,
@@ -74,6 +86,21 @@ class Engine:
             self._head[0].kernel_size,
             POOLED_STRIDE // step,
             stride // step,
+        )
+        return votes
+
+    def _winograd_votes(self, features: Tensor, dilation: int) -> Tensor:
+        first, last = self._head
+        if self._winograd is None:
+            self._winograd = _winograd_weight(first.weight)
+        votes: Tensor = ops.winograd_head(
+            features,
+            self._winograd,
+            first.bias,
+            last.weight,
+            last.bias,
+            self.num_votes,
+            dilation,
         )
         return votes
 
@@ -160,3 +187,14 @@ def _pack_last(conv: nn.Conv2d, channels: int) -> _Layer:
     return _Layer(
         F.pad(weight, (0, channels - weight.shape[1])).contiguous(), conv.bias.detach().clone(), 1
     )
+
+
+def _winograd_weight(weight: Tensor) -> Tensor:
+    """Transform packed 5x5 kernels: ``[panel, 25 * C, 32]`` -> ``[panel, 64 * C, 32]``."""
+    points = torch.tensor(_WINOGRAD_POINTS, dtype=torch.float64)
+    others = (points[:, None] - points).fill_diagonal_(1).prod(dim=1)
+    finite = points[:, None] ** torch.arange(5) / others[:, None]
+    transform = torch.cat([finite, torch.eye(5, dtype=torch.float64)[-1:]]).to(weight.device)
+    kernels = weight.double().reshape(len(weight), 5, 5, -1, _PANEL_WIDTH)
+    products = torch.einsum("iy,jx,pyxco->pijco", transform, transform, kernels)
+    return products.flatten(1, 3).to(weight.dtype).contiguous()

@@ -17,6 +17,7 @@
 // GCC takes the undefined registers that its own AVX-512 intrinsics start from for a mistake.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 // What the compiler itself defines (__AVX512F__) does not follow the pragma in every version of it.

@@ -44,4 +44,7 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
   m.def(
       "vote_head(Tensor features, Tensor[] weights, Tensor[] biases, int num_votes, "
       "int kernel_size, int dilation, int stride) -> Tensor");
+  m.def(
+      "winograd_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
+      "Tensor last_bias, int num_votes, int dilation) -> Tensor");
 }
