@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._library import ops
+from ._library import cpu_info, ops
 from .nn import POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
 __all__ = ["Engine", "engine_of", "why_not"]
@@ -24,17 +23,36 @@ __all__ = ["Engine", "engine_of", "why_not"]
 _PANEL_WIDTH = 32  # these three as in csrc/core/network.h
 _CHANNEL_BLOCK = 16
 _MAX_HEAD_LAYERS = 8
+_BFLOAT16_PIXELS = 16  # as in csrc/core/bfloat16_network.h
+_TRUNK = 3  # layers
 
 # F(4x4, 5x5), csrc/core/winograd.h. Its finite points, one more being infinity.
-WINOGRAD_OUTPUTS = 4
+_WINOGRAD_OUTPUTS = 4
 _WINOGRAD_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
-@dataclass(frozen=True)
-class _Layer:
+class _Layer(NamedTuple):
+    """Packed for a kernel; in the order of the operators' arguments."""
+
     weight: Tensor
     bias: Tensor
     kernel_size: int
+
+
+class _Convolution:
+    """The weights of a layer as ``[tap, input channel, output]``, row of taps by row."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        assert layer.bias is not None
+        self.kernel_size = layer.kernel_size[0]
+        self.weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 1).clone()
+        self.bias = layer.bias.detach().clone()
+
+    def filled_up(self, inputs: int, output_block: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias with zeros for inputs and outputs that only a packing has."""
+        missing = -len(self.bias) % output_block
+        weight = F.pad(self.weight, (0, missing, 0, inputs - self.weight.shape[1]))
+        return weight, F.pad(self.bias, (0, missing))
 
 
 class Engine:
@@ -43,17 +61,12 @@ class Engine:
     def __init__(self, net: DeepVotingNet) -> None:
         self.num_votes = net.num_votes
         self._originals = [parameter.detach().clone() for parameter in net.parameters()]
-        channels = net.in_channels
-        self._trunk: list[_Layer] = []
-        for conv in (net.conv1, net.conv2, net.conv3):
-            self._trunk.append(_pack_convolution(conv, channels))
-            channels = len(self._trunk[-1].bias)
-        self._head: list[_Layer] = []
-        for i, conv in enumerate(cast(Sequence[nn.Conv2d], net.head)):
-            pack = _pack_last if 0 < i == len(net.head) - 1 else _pack_convolution
-            self._head.append(pack(conv, channels))
-            channels = len(self._head[-1].bias)
-        self._winograd: Tensor | None = None  # made when it is first needed
+        convolutions = [net.conv1, net.conv2, net.conv3, *cast(Sequence[nn.Conv2d], net.head)]
+        self._convolutions = [_Convolution(layer) for layer in convolutions]
+        self._layers = _pack(self._convolutions, net.in_channels)
+        # Made when they are first needed.
+        self._winograd: Tensor | None = None
+        self._bfloat16: list[_Layer] | None = None
 
     def is_of(self, net: DeepVotingNet) -> bool:
         """Whether these are the weights that the network has now, however they may have changed."""
@@ -63,46 +76,78 @@ class Engine:
             for now, then in zip(parameters, self._originals, strict=True)
         )
 
-    def block(self, precision: str, stride: int) -> int:
-        """Votes that belong together: an image in parts is to be cut between such blocks."""
-        winograd = precision == "float32" and len(self._head) == 2 and POOLED_STRIDE % stride == 0
-        return WINOGRAD_OUTPUTS * POOLED_STRIDE // stride if winograd else 1
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self._layers) - _TRUNK - 1
+
+    def why_not_bfloat16(self) -> str | None:
+        """What keeps the engine from bfloat16; ``None`` if nothing does."""
+        if self.num_hidden_layers != 1:
+            return f"a network with one hidden layer, not {self.num_hidden_layers}"
+        if not cpu_info()["matrix_unit"]:
+            return "a CPU with AMX, on Linux"
+        return None
+
+    def block(self, precision: str, stride: int) -> tuple[int, int]:
+        """Rows and columns of votes between which an image may be cut into tiles."""
+        if precision == "bfloat16":
+            return 1, _BFLOAT16_PIXELS
+        if precision == "float32" and self.num_hidden_layers == 1 and POOLED_STRIDE % stride == 0:
+            side = _WINOGRAD_OUTPUTS * POOLED_STRIDE // stride
+            return side, side
+        return 1, 1
 
     def votes(self, images: Tensor, stride: int, precision: str = "exact") -> Tensor:
         """Votes ``[B, 3k, h, w]`` of every ``stride``-th patch of ``[B, H, W, C]``."""
+        if precision == "bfloat16":
+            return self._bfloat16_votes(images, stride)
         features = images
-        for layer, geometry in zip(self._trunk, trunk_geometry(stride), strict=True):
-            features = ops.trunk_layer(
-                features, layer.weight, layer.bias, layer.kernel_size, *geometry
-            )
-        if self.block(precision, stride) > 1:
+        trunk, head = self._layers[:_TRUNK], self._layers[_TRUNK:]
+        for layer, geometry in zip(trunk, trunk_geometry(stride), strict=True):
+            features = ops.trunk_layer(features, *layer, *geometry)
+        if self.block(precision, stride) > (1, 1):
             return self._winograd_votes(features, POOLED_STRIDE // stride)
-        step = math.gcd(stride, POOLED_STRIDE)
+        weights, biases, kernel_sizes = zip(*head, strict=True)
         votes: Tensor = ops.vote_head(
-            features,
-            [layer.weight for layer in self._head],
-            [layer.bias for layer in self._head],
-            self.num_votes,
-            self._head[0].kernel_size,
-            POOLED_STRIDE // step,
-            stride // step,
+            features, weights, biases, self.num_votes, kernel_sizes[0], *_head_geometry(stride)
         )
         return votes
 
     def _winograd_votes(self, features: Tensor, dilation: int) -> Tensor:
-        first, last = self._head
+        first, last = self._layers[_TRUNK:]
         if self._winograd is None:
             self._winograd = _winograd_weight(first.weight)
         votes: Tensor = ops.winograd_head(
+            features, self._winograd, first.bias, last.weight, last.bias, self.num_votes, dilation
+        )
+        return votes
+
+    def _bfloat16_votes(self, images: Tensor, stride: int) -> Tensor:
+        if self._bfloat16 is None:
+            self._bfloat16 = _pack_bfloat16(self._convolutions, images.shape[3])
+        conv1, *others, first, last = self._bfloat16
+        geometry = trunk_geometry(stride)
+        # An image has few channels and needs its precision: the first layer stays in float32.
+        features = ops.trunk_layer(images, *conv1, *geometry[0]).bfloat16()
+        for layer, place in zip(others, geometry[1:], strict=True):
+            features = ops.bfloat16_trunk_layer(features, *layer, *place)
+        votes: Tensor = ops.bfloat16_head(
             features,
-            self._winograd,
+            first.weight,
             first.bias,
             last.weight,
             last.bias,
             self.num_votes,
-            dilation,
+            first.kernel_size,
+            *_head_geometry(stride),
         )
         return votes
+
+
+def _head_geometry(stride: int) -> tuple[int, int]:
+    """Dilation and stride of the head over the features of :func:`trunk_geometry`."""
+    step = math.gcd(stride, POOLED_STRIDE)
+    return POOLED_STRIDE // step, stride // step
 
 
 _engines: weakref.WeakKeyDictionary[DeepVotingNet, Engine] = weakref.WeakKeyDictionary()
@@ -163,30 +208,43 @@ def _why_not_layer(layer: nn.Module, kernel_size: int) -> str | None:
     return None
 
 
-def _filled_up(x: Tensor, dim: int, block: int) -> Tensor:
-    """Zeros appended so that a dimension is a whole number of blocks."""
-    missing = -x.shape[dim] % block
-    return F.pad(x, [0, 0] * (x.dim() - 1 - dim) + [0, missing]) if missing else x
+def _pack(convolutions: Sequence[_Convolution], channels: int) -> list[_Layer]:
+    layers = []
+    for i, layer in enumerate(convolutions):
+        if _TRUNK < i == len(convolutions) - 1:
+            layers.append(_pack_last(layer, channels))
+        else:
+            layers.append(_pack_panels(layer, channels, _CHANNEL_BLOCK))
+        channels = len(layers[-1].bias)
+    return layers
 
 
-def _pack_convolution(conv: nn.Conv2d, channels: int) -> _Layer:
-    """``[panel, tap * channel, output of the panel]``, for maps of so many channels."""
-    weight = conv.weight.detach()
-    assert conv.bias is not None
-    weight = F.pad(weight, (0, 0, 0, 0, 0, channels - weight.shape[1]))
-    rows = _filled_up(weight.permute(2, 3, 1, 0).flatten(0, 2), 1, _PANEL_WIDTH)
-    panels = rows.reshape(len(rows), -1, _PANEL_WIDTH).transpose(0, 1).contiguous()
-    bias = _filled_up(conv.bias.detach(), 0, _CHANNEL_BLOCK).contiguous()
-    return _Layer(panels, bias, conv.kernel_size[0])
+def _pack_panels(layer: _Convolution, channels: int, output_block: int) -> _Layer:
+    """``[panel, tap * input channel, output of the panel]``, for maps of so many channels."""
+    weight, _ = layer.filled_up(channels, _PANEL_WIDTH)
+    _, bias = layer.filled_up(channels, output_block)
+    panels = weight.flatten(0, 1).reshape(weight.shape[:2].numel(), -1, _PANEL_WIDTH)
+    return _Layer(panels.transpose(0, 1).contiguous(), bias, layer.kernel_size)
 
 
-def _pack_last(conv: nn.Conv2d, channels: int) -> _Layer:
+def _pack_last(layer: _Convolution, channels: int) -> _Layer:
     """``[output, input]`` of the last of several layers."""
-    assert conv.bias is not None
-    weight = conv.weight.detach().flatten(1)
-    return _Layer(
-        F.pad(weight, (0, channels - weight.shape[1])).contiguous(), conv.bias.detach().clone(), 1
-    )
+    weight, bias = layer.filled_up(channels, 1)
+    return _Layer(weight[0].T.contiguous(), bias, 1)
+
+
+def _pack_bfloat16(convolutions: Sequence[_Convolution], channels: int) -> list[_Layer]:
+    """Of a network with one hidden layer; see ``csrc/core/bfloat16_network.h``."""
+    layers = [_pack_panels(convolutions[0], channels, _PANEL_WIDTH)]
+    for layer in convolutions[1:-1]:
+        weight, bias = layer.filled_up(len(layers[-1].bias), _PANEL_WIDTH)
+        # tap, block and pair of inputs, one of the pair; panel, half of it, output
+        parts = weight.reshape(len(weight), -1, 16, 2, len(bias) // _PANEL_WIDTH, 2, 16)
+        panels = parts.permute(4, 0, 1, 5, 2, 6, 3).reshape(
+            len(bias) // _PANEL_WIDTH, -1, _PANEL_WIDTH
+        )
+        layers.append(_Layer(panels.bfloat16().contiguous(), bias, layer.kernel_size))
+    return [*layers, _pack_last(convolutions[-1], len(layers[-1].bias))]
 
 
 def _winograd_weight(weight: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["build_info", "grid_length", "ops"]
+__all__ = ["build_info", "cpu_info", "grid_length", "ops"]
 
 
 def _find_library() -> Path:
@@ -45,6 +45,17 @@ def build_info() -> dict[str, Any]:
     tell = ctypes.CDLL(str(_PATH)).dvfast_build_info
     tell.restype = ctypes.c_char_p
     return {**json.loads(tell().decode()), "library": str(_PATH)}
+
+
+def cpu_info() -> dict[str, Any]:
+    """What the scan engine's kernels use of this CPU: vector instructions, and a matrix unit."""
+    library = ctypes.CDLL(str(_PATH))
+    library.dvfast_instruction_set.restype = ctypes.c_char_p
+    library.dvfast_has_matrix_unit.restype = ctypes.c_bool
+    return {
+        "instruction_set": library.dvfast_instruction_set().decode(),
+        "matrix_unit": library.dvfast_has_matrix_unit(),
+    }
 
 
 def grid_length(size: int, stride: int, offset: float) -> int:

@@ -20,7 +20,7 @@ from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 __all__ = ["PADDINGS", "PRECISIONS", "pad_image", "scan"]
 
 PADDINGS = ("reflect", "replicate", "circular", "constant")
-PRECISIONS = ("exact", "float32")
+PRECISIONS = ("exact", "float32", "bfloat16")
 _MARGIN = PATCH_SIZE // 2
 
 # Working memory is bounded by these, not by the image. No map of a tile has more numbers than this
@@ -86,7 +86,7 @@ def scan(
     mode: Literal["fast", "sliding"] = "fast",
     stride: int = 1,
     padding: str = "reflect",
-    precision: Literal["exact", "float32"] = "exact",
+    precision: Literal["exact", "float32", "bfloat16"] = "exact",
     region: tuple[int, int, int, int] | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
@@ -171,8 +171,14 @@ def scan(
         engine = None
     else:
         engine = engine_of(net)
-    block = engine.block(precision, stride) if engine and mode == "fast" else 1
-    whole = grid.whole_blocks(block, (height, width))
+    if precision == "bfloat16":
+        needs = engine.why_not_bfloat16() if engine else f"the scan engine, but {reason}"
+        if mode != "fast":
+            needs = "mode='fast'"
+        if needs:
+            raise ValueError(f"precision 'bfloat16' needs {needs}; use 'float32'")
+    block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
+    whole = grid.whole_blocks(block)
     with _evaluating(net):
         votes = _scan_grid(net, engine, images, whole, block, mode, padding, precision, progress)
     first_row, first_column = (grid.top - whole.top) // stride, (grid.left - whole.left) // stride
@@ -191,20 +197,21 @@ class _Grid:
     columns: int
     stride: int
 
-    def whole_blocks(self, block: int, size: tuple[int, int]) -> _Grid:
-        """With all that shares a block with it, as far as the image goes."""
-        above = self.top // self.stride % block
-        before = self.left // self.stride % block
-        top, left = self.top - above * self.stride, self.left - before * self.stride
-        rows = block * math.ceil((above + self.rows) / block)
-        columns = block * math.ceil((before + self.columns) / block)
+    def whole_blocks(self, block: tuple[int, int]) -> _Grid:
+        """With all that shares a block with it, be it outside the image."""
+        above = self.top // self.stride % block[0]
+        before = self.left // self.stride % block[1]
         return _Grid(
-            top,
-            left,
-            min(rows, math.ceil((size[0] - top) / self.stride)),
-            min(columns, math.ceil((size[1] - left) / self.stride)),
+            self.top - above * self.stride,
+            self.left - before * self.stride,
+            _round_up(above + self.rows, block[0]),
+            _round_up(before + self.columns, block[1]),
             self.stride,
         )
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def _scan_grid(
@@ -212,7 +219,7 @@ def _scan_grid(
     engine: Engine | None,
     images: Tensor,
     grid: _Grid,
-    block: int,
+    block: tuple[int, int],
     mode: str,
     padding: str,
     precision: str,
@@ -251,19 +258,19 @@ def _scan_grid(
     return votes
 
 
-def _tile_of_pixels(grid: _Grid, channels: int, block: int) -> tuple[int, int]:
+def _tile_of_pixels(grid: _Grid, channels: int, block: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of votes whose maps, with all that their windows reach, stay bounded."""
     # The largest map comes after the first pooling, whose stride leaves that much of the image.
     pool_stride = trunk_geometry(grid.stride)[0][1]
     numbers = _MAP_NUMBERS // channels * pool_stride**2
 
-    def even_parts(total: int, pixels: int) -> int:
-        most = max(1, (pixels - PATCH_SIZE) // grid.stride // block)
-        blocks = math.ceil(total / block)
-        return block * math.ceil(blocks / math.ceil(blocks / most))
+    def even_parts(total: int, pixels: int, step: int) -> int:
+        most = max(step, (pixels - PATCH_SIZE) // grid.stride // step * step)
+        return _round_up(math.ceil(total / math.ceil(total / most)), step)
 
-    columns = even_parts(grid.columns, math.isqrt(numbers))
-    return even_parts(grid.rows, numbers // (columns * grid.stride + PATCH_SIZE)), columns
+    columns = even_parts(grid.columns, math.isqrt(numbers), block[1])
+    pixels = numbers // (columns * grid.stride + PATCH_SIZE)
+    return even_parts(grid.rows, pixels, block[0]), columns
 
 
 def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:

@@ -1,5 +1,8 @@
-// How the binary was built, as JSON, for dvfast.build_info().
+// How the binary was built, as JSON, for dvfast.build_info(), and what it runs on.
 #include <torch/headeronly/version.h>
+
+#include "../cpu/bfloat16_network.h"
+#include "../cpu/instruction_set.h"
 
 #define DVFAST_STRING(x) #x
 #define DVFAST_EXPAND(x) DVFAST_STRING(x)
@@ -9,4 +12,16 @@ extern "C" __attribute__((visibility("default"))) const char* dvfast_build_info(
          "\", \"built_with_torch\": \"" DVFAST_EXPAND(TORCH_VERSION_MAJOR) "." DVFAST_EXPAND(
              TORCH_VERSION_MINOR) "." DVFAST_EXPAND(TORCH_VERSION_PATCH)
          "\", \"cuda_sources\": " DVFAST_EXPAND(DVFAST_NUM_CUDA_SOURCES) "}";
+}
+
+extern "C" __attribute__((visibility("default"))) const char* dvfast_instruction_set() {
+  switch (dvfast::instruction_set()) {
+    case dvfast::InstructionSet::kAvx512: return "avx512";
+    case dvfast::InstructionSet::kAvx2: return "avx2";
+    default: return "portable";
+  }
+}
+
+extern "C" __attribute__((visibility("default"))) bool dvfast_has_matrix_unit() {
+  return dvfast::has_matrix_unit();
 }

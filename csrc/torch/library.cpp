@@ -47,4 +47,10 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
   m.def(
       "winograd_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
       "Tensor last_bias, int num_votes, int dilation) -> Tensor");
+  m.def(
+      "bfloat16_trunk_layer(Tensor features, Tensor weight, Tensor bias, int kernel_size, "
+      "int dilation, int pool_stride, int pool_dilation) -> Tensor");
+  m.def(
+      "bfloat16_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
+      "Tensor last_bias, int num_votes, int kernel_size, int dilation, int stride) -> Tensor");
 }

@@ -11,8 +11,9 @@ inline int64_t filled_up(int64_t value, int64_t block) {
 }
 
 template <typename T>
-FeaturesView<T> features_view(const Tensor& tensor, const char* name) {
-  check_dtype(tensor, name, {ScalarType::Float});
+FeaturesView<T> features_view(const Tensor& tensor, const char* name,
+                              ScalarType dtype = ScalarType::Float) {
+  check_dtype(tensor, name, {dtype});
   STD_TORCH_CHECK(tensor.dim() == 4 && (tensor.stride(3) == 1 || tensor.size(3) <= 1), name,
                   " must be [B, h, w, C] with the channels of a pixel side by side, got ",
                   describe(tensor));

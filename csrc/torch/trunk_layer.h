@@ -6,14 +6,21 @@
 
 namespace dvfast::ops {
 
-template <typename Device>
-Tensor trunk_layer(const Tensor& features, const Tensor& weight, const Tensor& bias,
-                   int64_t kernel_size, int64_t dilation, int64_t pool_stride,
-                   int64_t pool_dilation) {
+// What is left of a height or width.
+inline int64_t trunk_length(int64_t size, int64_t kernel_size, int64_t dilation,
+                            int64_t pool_stride, int64_t pool_dilation) {
   STD_TORCH_CHECK(kernel_size >= 1 && dilation >= 1 && pool_stride >= 0 && pool_dilation >= 1,
                   "kernel_size, dilation and pool_dilation must be at least 1 and pool_stride at "
                   "least 0, got ",
                   kernel_size, ", ", dilation, ", ", pool_dilation, " and ", pool_stride);
+  const int64_t convolved = num_windows(size, reach(kernel_size, dilation), 1);
+  return pool_stride ? num_windows(convolved, reach(2, pool_dilation), pool_stride) : convolved;
+}
+
+template <typename Device>
+Tensor trunk_layer(const Tensor& features, const Tensor& weight, const Tensor& bias,
+                   int64_t kernel_size, int64_t dilation, int64_t pool_stride,
+                   int64_t pool_dilation) {
   TrunkLayerParams params{};
   params.input = features_view<const float>(features, "features");
   params.layer = packed_layer(weight, bias, kernel_size * kernel_size, params.input.channels,
@@ -23,8 +30,7 @@ Tensor trunk_layer(const Tensor& features, const Tensor& weight, const Tensor& b
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
   const auto length = [&](int64_t size) {
-    const int64_t convolved = num_windows(size, reach(kernel_size, dilation), 1);
-    return pool_stride ? num_windows(convolved, reach(2, pool_dilation), pool_stride) : convolved;
+    return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
   };
   Tensor output =
       torch::stable::new_empty(features, {params.input.batch, length(params.input.height),

@@ -7,23 +7,18 @@
 
 namespace dvfast::ops {
 
-// Fills in everything but the layers; returns the votes.
-inline Tensor fill_vote_head(VoteHeadParams* params, const Tensor& features, int64_t num_votes,
-                             int64_t kernel_size, int64_t dilation, int64_t stride) {
+// The votes that a head casts, one per window of the features.
+inline Tensor empty_votes(const Tensor& features, int64_t num_votes, int64_t kernel_size,
+                          int64_t dilation, int64_t stride) {
   STD_TORCH_CHECK(num_votes >= 1 && kernel_size >= 1 && dilation >= 1 && stride >= 1,
                   "num_votes, kernel_size, dilation and stride must be at least 1, got ", num_votes,
                   ", ", kernel_size, ", ", dilation, " and ", stride);
-  params->features = features_view<const float>(features, "features");
-  params->kernel_size = kernel_size;
-  params->dilation = dilation;
-  params->stride = stride;
   const int64_t window = reach(kernel_size, dilation);
-  Tensor votes =
-      torch::stable::new_empty(features, {params->features.batch, kChannelsPerVote * num_votes,
-                                          num_windows(params->features.height, window, stride),
-                                          num_windows(params->features.width, window, stride)});
-  params->votes = votes_view<float>(votes, "votes");
-  return votes;
+  return torch::stable::new_empty(features,
+                                  {features.size(0), kChannelsPerVote * num_votes,
+                                   num_windows(features.size(1), window, stride),
+                                   num_windows(features.size(2), window, stride)},
+                                  ScalarType::Float);
 }
 
 // The last of several layers: [3k, inputs filled up].
@@ -46,7 +41,12 @@ template <typename Device>
 Tensor vote_head(const Tensor& features, std::vector<Tensor> weights, std::vector<Tensor> biases,
                  int64_t num_votes, int64_t kernel_size, int64_t dilation, int64_t stride) {
   VoteHeadParams params{};
-  Tensor votes = fill_vote_head(&params, features, num_votes, kernel_size, dilation, stride);
+  params.features = features_view<const float>(features, "features");
+  Tensor votes = empty_votes(features, num_votes, kernel_size, dilation, stride);
+  params.votes = votes_view<float>(votes, "votes");
+  params.kernel_size = kernel_size;
+  params.dilation = dilation;
+  params.stride = stride;
   params.num_layers = static_cast<int64_t>(weights.size());
   STD_TORCH_CHECK(params.num_layers >= 1 && params.num_layers <= kMaxHeadLayers &&
                       weights.size() == biases.size(),
