@@ -138,6 +138,67 @@ def _(density: Tensor, threshold: float, relative: bool, min_distance: int) -> T
     return density.new_empty(num_peaks, 2, dtype=torch.int64)
 
 
+def _num_windows(size: int, reach: int, stride: int) -> int:
+    return max(0, (size - reach - 1) // stride + 1)
+
+
+def _fake_trunk_layer(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    kernel_size: int,
+    dilation: int,
+    pool_stride: int,
+    pool_dilation: int,
+) -> Tensor:
+    lengths = [_num_windows(n, (kernel_size - 1) * dilation, 1) for n in features.shape[1:3]]
+    if pool_stride:
+        lengths = [_num_windows(n, pool_dilation, pool_stride) for n in lengths]
+    return features.new_empty(features.shape[0], *lengths, bias.shape[0])
+
+
+for _name in ("trunk_layer", "bfloat16_trunk_layer"):
+    torch.library.register_fake(f"dvfast::{_name}", _fake_trunk_layer)
+
+
+def _fake_votes(
+    features: Tensor, num_votes: int, kernel_size: int, dilation: int, stride: int
+) -> Tensor:
+    reach = (kernel_size - 1) * dilation
+    lengths = [_num_windows(n, reach, stride) for n in features.shape[1:3]]
+    return features.new_empty(features.shape[0], 3 * num_votes, *lengths, dtype=torch.float32)
+
+
+@torch.library.register_fake("dvfast::vote_head")
+def _(features: Tensor, weights: list[Tensor], biases: list[Tensor], *geometry: int) -> Tensor:
+    return _fake_votes(features, *geometry)
+
+
+@torch.library.register_fake("dvfast::winograd_head")
+def _(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    last_weight: Tensor,
+    last_bias: Tensor,
+    num_votes: int,
+    dilation: int,
+) -> Tensor:
+    return _fake_votes(features, num_votes, 5, dilation, 1)
+
+
+@torch.library.register_fake("dvfast::bfloat16_head")
+def _(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    last_weight: Tensor,
+    last_bias: Tensor,
+    *geometry: int,
+) -> Tensor:
+    return _fake_votes(features, *geometry)
+
+
 # --- Gradients ------------------------------------------------------------------------------------
 
 
@@ -214,6 +275,26 @@ for _name in ("vote_map", "vote_density", "parzen_density"):
     _register_map_gradient(_name)
 for _name in ("voting_loss", "vote_map", "vote_density", "parzen_density"):
     _refuse_double_backward(_name)
+
+
+def _refuse_gradient(name: str) -> None:
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(
+            f"torch.ops.dvfast.{name} has no gradient: it is made for dvfast.scan, which is for "
+            f"inference only. dvfast.nn.DeepVotingNet.dense has one."
+        )
+
+    torch.library.register_autograd(f"dvfast::{name}", backward)
+
+
+for _name in (
+    "trunk_layer",
+    "vote_head",
+    "winograd_head",
+    "bfloat16_trunk_layer",
+    "bfloat16_head",
+):
+    _refuse_gradient(_name)
 
 # --- Autocast: a half has too few digits for a pixel coordinate -----------------------------------
 

@@ -24,6 +24,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .detection import Detector
     from .evaluation import MatchMode
+    from .scan import Precision
     from .training import TrainingConfig
 
 __all__ = ["main"]
@@ -77,6 +78,13 @@ _detection_options = _options(
         help="Pixels between voters: 1 is densest, larger is faster. [default: the weights' own]",
     ),
     click.option(
+        "--precision",
+        type=click.Choice(["exact", "float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="exact: the same bits in every mode; bfloat16: fastest, coarse, on CPUs with AMX.",
+    ),
+    click.option(
         "--threshold",
         type=float,
         callback=_finite,
@@ -127,6 +135,7 @@ def detect(
     mode: Literal["fast", "sliding"],
     weights: str,
     stride: int | None,
+    precision: Precision,
     threshold: float | None,
     pixel_size: float | None,
     device: str,
@@ -167,6 +176,7 @@ def detect(
                     path,
                     mode=mode,
                     stride=stride,
+                    precision=precision,
                     threshold=threshold,
                     pixel_size=pixel_size,
                     progress=partial(_advance, progress, task, done),
@@ -270,6 +280,7 @@ def evaluate(
     json_file: Path | None,
     weights: str,
     stride: int | None,
+    precision: Precision,
     threshold: float | None,
     pixel_size: float | None,
     device: str,
@@ -287,6 +298,7 @@ def evaluate(
         _load_detector(weights, device),
         folder,
         stride=stride,
+        precision=precision,
         threshold=threshold,
         pixel_size=pixel_size,
         track=lambda samples: _tracked(samples, "evaluating"),
@@ -349,6 +361,7 @@ def info(weights: str | None) -> None:
     """Tell what this installation is, or what is known about WEIGHTS."""
     import torch
 
+    from ._library import cpu_info
     from .weights import available, load_weights
 
     if weights is not None:
@@ -363,6 +376,7 @@ def info(weights: str | None) -> None:
         "torch": torch.__version__,
         "python": sys.version.split()[0],
         "threads": torch.get_num_threads(),
+        "CPU kernels": cpu_info()["instruction_set"] + (", AMX" * cpu_info()["matrix_unit"]),
         "CUDA devices": cuda,
         **build_info(),
         "weights": ", ".join(available()) or "none",

@@ -7,20 +7,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ._engine import Engine, engine_of, why_not
+from .errors import InputError
 from .functional import hybrid_activation
 from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
-__all__ = ["PADDINGS", "PRECISIONS", "pad_image", "scan"]
+__all__ = ["PADDINGS", "PRECISIONS", "Precision", "pad_image", "scan"]
 
 PADDINGS = ("reflect", "replicate", "circular", "constant")
-PRECISIONS = ("exact", "float32", "bfloat16")
+Precision = Literal["exact", "float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _MARGIN = PATCH_SIZE // 2
 
 # Working memory is bounded by these, not by the image. No map of a tile has more numbers than this
@@ -86,7 +88,7 @@ def scan(
     mode: Literal["fast", "sliding"] = "fast",
     stride: int = 1,
     padding: str = "reflect",
-    precision: Literal["exact", "float32", "bfloat16"] = "exact",
+    precision: Precision = "exact",
     region: tuple[int, int, int, int] | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Tensor:
@@ -116,7 +118,8 @@ def scan(
         or crop (that holds its surroundings), with any number of threads. ``"float32"``: as
         accurate (offsets within 1e-3 pixel, confidences within 1e-5) and several times as fast in
         ``"fast"`` mode at strides 1, 2 and 4, by Winograd's algorithm; the same bits at these
-        strides and in any tile, and those of ``"exact"`` otherwise.
+        strides and in any tile, and those of ``"exact"`` otherwise. ``"bfloat16"``: faster again
+        and coarser (see docs/precision.md), in ``"fast"`` mode on a CPU with AMX.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -134,7 +137,7 @@ def scan(
     ValueError
         If an argument is out of range.
     InputError
-        If a NumPy image is of a kind that has no reading.
+        If a NumPy image is of a kind that has no reading, or ``"bfloat16"`` cannot be had.
 
     Examples
     --------
@@ -176,7 +179,7 @@ def scan(
         if mode != "fast":
             needs = "mode='fast'"
         if needs:
-            raise ValueError(f"precision 'bfloat16' needs {needs}; use 'float32'")
+            raise InputError(f"precision 'bfloat16' needs {needs}; use 'float32'")
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
     with _evaluating(net):

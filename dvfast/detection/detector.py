@@ -16,7 +16,7 @@ from ..data import image_to_tensor, resample, resample_points
 from ..errors import InputError
 from ..functional import count_void_votes, find_peaks, vote_density
 from ..nn import DeepVotingNet
-from ..scan import scan
+from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
 from .result import DetectionResult, as_image
 from .settings import DetectionSettings
@@ -125,6 +125,7 @@ class Detector:
         *,
         mode: Literal["fast", "sliding"] = "fast",
         stride: int | None = None,
+        precision: Precision = "float32",
         threshold: float | None = None,
         pixel_size: float | None = None,
         progress: Callable[[float], object] | None = None,
@@ -136,7 +137,7 @@ class Detector:
         image
             ``[H, W]`` or ``[H, W, 3]``, uint8, uint16 or floats in [0, 1]; or a PNG, JPEG or TIFF
             file.
-        mode, stride
+        mode, stride, precision
             As for :func:`dvfast.scan`; the stride is the model's own unless given.
         threshold
             As for :func:`dvfast.find_peaks`; the model's own unless given.
@@ -166,7 +167,15 @@ class Detector:
         original = image_to_tensor(pixels, self.net.in_channels)
         tensor = resample(original, self.scale_of(pixel_size)).to(self.net.conv1.weight)
         size = (tensor.shape[1], tensor.shape[2])
-        votes = scan(self.net, tensor, mode=mode, stride=settings.stride, padding=settings.padding)
+        votes = scan(
+            self.net,
+            tensor,
+            mode=mode,
+            stride=settings.stride,
+            padding=settings.padding,
+            precision=precision,
+            progress=progress,
+        )
         density = vote_density(
             votes,
             size,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..data import Sample, load_sample, pair_by_stem
+from ..scan import Precision
 from .matching import MatchMode
 from .metrics import Evaluation, evaluate_points
 
@@ -25,6 +26,7 @@ def evaluate(
     *,
     mode: MatchMode = "one-to-one",
     stride: int | None = None,
+    precision: Precision = "float32",
     threshold: float | None = None,
     pixel_size: float | None = None,
 ) -> Evaluation:
@@ -41,7 +43,7 @@ def evaluate(
         radius of a nucleus.
     mode
         How points are matched, see :func:`dvfast.evaluation.match_points`.
-    stride, threshold, pixel_size
+    stride, precision, threshold, pixel_size
         As for :meth:`dvfast.Detector.detect`.
 
     Returns
@@ -61,7 +63,12 @@ def evaluate(
     >>> print(dvfast.evaluate(detector, "tiles/test", radius=6.6))  # doctest: +SKIP
     """
     pairs, names = detect_all(
-        detector, folder, stride=stride, threshold=threshold, pixel_size=pixel_size
+        detector,
+        folder,
+        stride=stride,
+        precision=precision,
+        threshold=threshold,
+        pixel_size=pixel_size,
     )
     return evaluate_points(pairs, radius, mode, names=names)
 
@@ -71,6 +78,7 @@ def detect_all(
     folder: str | os.PathLike[str],
     *,
     stride: int | None = None,
+    precision: Precision = "float32",
     threshold: float | None = None,
     pixel_size: float | None = None,
     track: Callable[[list[Sample]], Iterable[Sample]] = iter,
@@ -79,7 +87,13 @@ def detect_all(
     pairs, names = [], []
     for sample in track(pair_by_stem(folder)):
         image, annotations = load_sample(sample)
-        result = detector.detect(image, stride=stride, threshold=threshold, pixel_size=pixel_size)
+        result = detector.detect(
+            image,
+            stride=stride,
+            precision=precision,
+            threshold=threshold,
+            pixel_size=pixel_size,
+        )
         pairs.append((result.points, annotations))
         names.append(sample.stem)
     return pairs, names
