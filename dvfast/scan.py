@@ -60,6 +60,7 @@ def _window(image: Tensor, top: int, left: int, height: int, width: int, mode: s
     """Rows ``top`` to ``top + height`` and so many columns, padded where there is no image."""
     if mode not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
+    missing = []
     for dim, first, length in ((-2, top, height), (-1, left, width)):
         size = image.shape[dim]
         if first >= 0 and first + length <= size:
@@ -73,10 +74,15 @@ def _window(image: Tensor, top: int, left: int, height: int, width: int, mode: s
             nearest = (position % period).clamp(max=period - position % period)
         else:
             nearest = position.clamp(0, size - 1)
+        missing.append((dim, nearest, nearest == position))
+        # What is copied along this dimension first must not be all there is along the other.
+        lowest, highest = int(nearest.min()), int(nearest.max())
+        image = image.narrow(dim, lowest, highest + 1 - lowest)
+        nearest -= lowest
+    for dim, nearest, inside in missing:
         image = image.index_select(dim, nearest)
         if mode == "constant":
-            shape = [-1, 1] if dim == -2 else [-1]
-            image = torch.where((nearest == position).reshape(shape), image, 0)
+            image = torch.where(inside.reshape([-1, 1] if dim == -2 else [-1]), image, 0)
     return image
 
 
