@@ -7,7 +7,7 @@
 
 struct Simd {
   using Vector = __m512;
-  static constexpr int kLanes = 16, kVectors = 2, kMaxPixels = 12;
+  static constexpr int kLanes = 16, kVectors = 2, kMaxPixels = 14;
   static DVFAST_INLINE Vector zero() { return _mm512_setzero_ps(); }
   static DVFAST_INLINE Vector load(const float* p) { return _mm512_loadu_ps(p); }
   static DVFAST_INLINE Vector broadcast(float x) { return _mm512_set1_ps(x); }
