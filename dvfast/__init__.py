@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import nn
 from ._library import build_info
 from .functional import (
+    find_first_peaks,
     find_peaks,
     hybrid_activation,
     parzen_density,
@@ -40,6 +41,7 @@ __all__ = [
     "TrainingConfig",
     "build_info",
     "evaluate",
+    "find_first_peaks",
     "find_peaks",
     "fit",
     "hybrid_activation",

@@ -138,6 +138,14 @@ def _(density: Tensor, threshold: float, relative: bool, min_distance: int) -> T
     return density.new_empty(num_peaks, 2, dtype=torch.int64)
 
 
+@torch.library.register_fake("dvfast::find_first_peaks")
+def _(
+    density: Tensor, threshold: float, relative: bool, min_distance: int, capacity: int
+) -> tuple[Tensor, Tensor]:
+    points = density.new_empty(capacity, 2, dtype=torch.int64)
+    return points, points.new_empty(1)
+
+
 def _num_windows(size: int, reach: int, stride: int) -> int:
     return max(0, (size - reach - 1) // stride + 1)
 
@@ -298,6 +306,13 @@ for _name in (
 
 # --- Autocast: a half has too few digits for a pixel coordinate -----------------------------------
 
-for _name in ("vote_targets", "vote_map", "vote_density", "parzen_density", "find_peaks"):
+for _name in (
+    "vote_targets",
+    "vote_map",
+    "vote_density",
+    "parzen_density",
+    "find_peaks",
+    "find_first_peaks",
+):
     for _device in ("cpu", "cuda"):
         torch.library.register_autocast(f"dvfast::{_name}", _device, torch.float32)

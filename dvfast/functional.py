@@ -40,6 +40,7 @@ from ._library import ops
 
 __all__ = [
     "count_void_votes",
+    "find_first_peaks",
     "find_peaks",
     "hybrid_activation",
     "parzen_density",
@@ -501,12 +502,75 @@ def find_peaks(
     (tensor([[0., 1.],
             [2., 2.]]), tensor([1.0000, 0.6000]))
     """
+    _check_density(density, threshold, min_distance)
+    index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
+    return index.to(_dtype_of_points(density)), density[index[:, 0], index[:, 1]]
+
+
+def find_first_peaks(
+    density: Tensor,
+    capacity: int,
+    *,
+    threshold: float = 0.2,
+    relative: bool = True,
+    min_distance: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`find_peaks` with a shape that is known beforehand, and so without waiting for a GPU.
+
+    A CUDA graph can capture it, and ``torch.compile`` needs no dynamic shapes.
+
+    Parameters
+    ----------
+    density, threshold, relative, min_distance
+        As for :func:`find_peaks`.
+    capacity
+        How many peaks there is room for; at least 0.
+
+    Returns
+    -------
+    points : Tensor
+        ``[capacity, 2]``: the first peaks in raster order; (-1, -1) where there is no other.
+    scores : Tensor
+        ``[capacity]`` values of the density at the points, 0 where there is none; differentiable.
+    count : Tensor
+        ``[1]``, int64: how many peaks there are. More than `capacity` means that some are missing.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> density = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.1, 0.6]])
+    >>> dvfast.find_first_peaks(density, 3)
+    (tensor([[ 0.,  1.],
+            [ 2.,  2.],
+            [-1., -1.]]), tensor([1.0000, 0.6000, 0.0000]), tensor([2]))
+    """
+    _check_density(density, threshold, min_distance)
+    if capacity < 0:
+        raise ValueError(f"capacity must be at least 0, got {capacity}")
+    index, count = ops.find_first_peaks(
+        density.detach(), threshold, relative, min_distance, capacity
+    )
+    exists = index[:, 0] >= 0
+    scores = density.new_zeros(capacity)
+    if density.numel() > 0:
+        y, x = index.clamp(min=0).unbind(1)
+        scores = torch.where(exists, density[y, x], scores)
+    return index.to(_dtype_of_points(density)), scores, count
+
+
+def _check_density(density: Tensor, threshold: float, min_distance: int) -> None:
     if density.dim() != 2:
         raise ValueError(f"density must be [H, W], got {list(density.shape)}")
     if threshold != threshold:  # torch.compile follows this, but no math.isnan
         raise ValueError("threshold must be a number, got NaN")
     check_min_distance(min_distance)
+
+
+def _dtype_of_points(density: Tensor) -> torch.dtype:
     # Autocast lets halves come this far; they cannot hold a coordinate beyond a few hundred.
-    dtype = torch.promote_types(density.dtype, torch.float32)
-    index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
-    return index.to(dtype), density[index[:, 0], index[:, 1]]
+    return torch.promote_types(density.dtype, torch.float32)

@@ -13,6 +13,10 @@ inline void check_find_peaks(const Tensor& density, double threshold, int64_t mi
   STD_TORCH_CHECK(threshold == threshold, "threshold must be a number, got NaN");
 }
 
+inline void check_capacity(int64_t capacity) {
+  STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
+}
+
 // One image, [H, W].
 template <typename T>
 MapView<const T> image_view(const Tensor& density) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <tuple>
 #include <vector>
 
 #include "../cpu/find_peaks.h"
@@ -12,8 +13,8 @@ namespace {
 
 constexpr int64_t kRowsPerThread = 32;
 
-Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
-                      int64_t min_distance) {
+std::vector<Peak> peaks_of(const Tensor& density, double threshold, bool relative,
+                           int64_t min_distance) {
   check_find_peaks(density, threshold, min_distance);
   const int64_t height = density.size(0);
   std::vector<Peak> peaks;
@@ -47,18 +48,44 @@ Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
       peaks.insert(peaks.end(), band.second.begin(), band.second.end());
     merge_plateaus<T>(params, &peaks);
   });
-  Tensor points =
-      torch::stable::new_empty(density, {static_cast<int64_t>(peaks.size()), 2}, ScalarType::Long);
+  return peaks;
+}
+
+void write_peaks(const std::vector<Peak>& peaks, int64_t capacity, const Tensor& points) {
   int64_t* out = static_cast<int64_t*>(points.data_ptr());
-  for (const Peak& peak : peaks) {
-    *out++ = peak.y;
-    *out++ = peak.x;
+  const auto count = static_cast<int64_t>(peaks.size());
+  for (int64_t i = 0; i < capacity; ++i) {
+    *out++ = i < count ? peaks[i].y : -1;
+    *out++ = i < count ? peaks[i].x : -1;
   }
+}
+
+Tensor find_peaks_cpu(const Tensor& density, double threshold, bool relative,
+                      int64_t min_distance) {
+  const std::vector<Peak> peaks = peaks_of(density, threshold, relative, min_distance);
+  const auto count = static_cast<int64_t>(peaks.size());
+  Tensor points = torch::stable::new_empty(density, {count, 2}, ScalarType::Long);
+  write_peaks(peaks, count, points);
   return points;
+}
+
+std::tuple<Tensor, Tensor> find_first_peaks_cpu(const Tensor& density, double threshold,
+                                                bool relative, int64_t min_distance,
+                                                int64_t capacity) {
+  check_capacity(capacity);
+  const std::vector<Peak> peaks = peaks_of(density, threshold, relative, min_distance);
+  Tensor points = torch::stable::new_empty(density, {capacity, 2}, ScalarType::Long);
+  Tensor count = torch::stable::new_empty(density, {1}, ScalarType::Long);
+  write_peaks(peaks, capacity, points);
+  *static_cast<int64_t*>(count.data_ptr()) = static_cast<int64_t>(peaks.size());
+  return {points, count};
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(dvfast, CPU, m) { m.impl("find_peaks", TORCH_BOX(&find_peaks_cpu)); }
+STABLE_TORCH_LIBRARY_IMPL(dvfast, CPU, m) {
+  m.impl("find_peaks", TORCH_BOX(&find_peaks_cpu));
+  m.impl("find_first_peaks", TORCH_BOX(&find_first_peaks_cpu));
+}
 
 }  // namespace dvfast

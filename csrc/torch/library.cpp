@@ -36,6 +36,9 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
       "parzen_density_backward(Tensor grad, Tensor votes, float sigma, int window, int stride, "
       "float offset_y, float offset_x, float radius, int area) -> Tensor");
   m.def("find_peaks(Tensor density, float threshold, bool relative, int min_distance) -> Tensor");
+  m.def(
+      "find_first_peaks(Tensor density, float threshold, bool relative, int min_distance, "
+      "int capacity) -> (Tensor points, Tensor count)");
 
   // The scan engine, on maps [B, h, w, C] and packed weights: see csrc/core/network.h.
   m.def(
