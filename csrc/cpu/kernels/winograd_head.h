@@ -115,11 +115,11 @@ inline void write_tile_votes(const WinogradHeadParams& params, const TilePlace& 
   }
 }
 
-// The factors of so many tiles (0.8 MB of the default network) and the transformed weights of so
-// many hidden units (0.5 MB) share the second cache, with the products of a group.
-constexpr int64_t kTilesPerBand = 96;
-constexpr int64_t kTilesPerGroup = 24;
-constexpr int64_t kUnitsPerPass = 2 * kPanelWidth;
+// The factors of so many tiles (0.5 MB of the default network) and the transformed weights of so
+// many hidden units (1 MB) share the second cache with the products and units of a group.
+constexpr int64_t kTilesPerBand = 56;
+constexpr int64_t kTilesPerGroup = 28;
+constexpr int64_t kUnitsPerPass = 4 * kPanelWidth;
 constexpr int64_t kUnitStep = kUnitsPerPass + 16;
 
 class WinogradBand {
