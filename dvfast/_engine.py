@@ -156,7 +156,9 @@ _engines: weakref.WeakKeyDictionary[DeepVotingNet, Engine] = weakref.WeakKeyDict
 def engine_of(net: DeepVotingNet) -> Engine:
     """The engine of a network, packed anew only if its weights have changed."""
     engine = _engines.get(net)
-    if engine is None or not engine.is_of(net):
+    # A CUDA graph holds the weights that were packed before it was captured, and cannot compare.
+    capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    if engine is None or not (capturing or engine.is_of(net)):
         engine = _engines[net] = Engine(net)
     return engine
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._engine import Engine, engine_of, why_not
+from ._padding import PADDINGS, pad_image, window
 from .errors import InputError
 from .functional import hybrid_activation
 from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
 __all__ = ["PADDINGS", "PRECISIONS", "Precision", "pad_image", "scan"]
 
-PADDINGS = ("reflect", "replicate", "circular", "constant")
 Precision = Literal["exact", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _MARGIN = PATCH_SIZE // 2
@@ -31,59 +31,6 @@ _MARGIN = PATCH_SIZE // 2
 _MAP_NUMBERS = 3_000_000
 _BAND_NUMBERS = 6_000_000
 _PATCHES_PER_BATCH = 128
-
-
-def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
-    """Pad ``[..., H, W]`` on all sides, by any margin whatever the size of the image.
-
-    Parameters
-    ----------
-    image
-        At least one pixel high and wide.
-    margin
-        Pixels to add on every side; at least 0.
-    mode
-        ``"reflect"`` (the border pixel is not repeated; a small image is reflected again and
-        again), ``"replicate"``, ``"circular"``, or ``"constant"`` (zeros).
-
-    Examples
-    --------
-    >>> import torch
-    >>> pad_image(torch.tensor([[1, 2, 3]]), 2)[2]
-    tensor([3, 2, 1, 2, 3, 2, 1])
-    """
-    height, width = image.shape[-2:]
-    return _window(image, -margin, -margin, height + 2 * margin, width + 2 * margin, mode)
-
-
-def _window(image: Tensor, top: int, left: int, height: int, width: int, mode: str) -> Tensor:
-    """Rows ``top`` to ``top + height`` and so many columns, padded where there is no image."""
-    if mode not in PADDINGS:
-        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
-    missing = []
-    for dim, first, length in ((-2, top, height), (-1, left, width)):
-        size = image.shape[dim]
-        if first >= 0 and first + length <= size:
-            image = image.narrow(dim, first, length)
-            continue
-        position = torch.arange(first, first + length, device=image.device)
-        if mode == "circular":
-            nearest = position % size
-        elif mode == "reflect":
-            period = max(2 * (size - 1), 1)
-            nearest = (position % period).clamp(max=period - position % period)
-        else:
-            nearest = position.clamp(0, size - 1)
-        missing.append((dim, nearest, nearest == position))
-        # What is copied along this dimension first must not be all there is along the other.
-        lowest, highest = int(nearest.min()), int(nearest.max())
-        image = image.narrow(dim, lowest, highest + 1 - lowest)
-        nearest -= lowest
-    for dim, nearest, inside in missing:
-        image = image.index_select(dim, nearest)
-        if mode == "constant":
-            image = torch.where(inside.reshape([-1, 1] if dim == -2 else [-1]), image, 0)
-    return image
 
 
 @torch.no_grad()
@@ -246,7 +193,7 @@ def _scan_grid(
         for i in range(0, grid.rows, tile_rows):
             for j in range(0, grid.columns, tile_columns):
                 target = votes[b : b + 1, :, i : i + tile_rows, j : j + tile_columns]
-                pixels = _window(
+                pixels = window(
                     images[b : b + 1],
                     grid.top + i * grid.stride - _MARGIN,
                     grid.left + j * grid.stride - _MARGIN,

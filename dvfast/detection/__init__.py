@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .detector import Detector
+from .graph import DetectionGraph
 from .result import DetectionResult
 from .settings import DetectionSettings
 
-__all__ = ["DetectionResult", "DetectionSettings", "Detector"]
+__all__ = ["DetectionGraph", "DetectionResult", "DetectionSettings", "Detector"]

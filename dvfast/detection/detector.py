@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..data import image_to_tensor, resample, resample_points
 from ..errors import InputError
@@ -158,39 +159,15 @@ class Detector:
         ValueError
             If an argument is out of range.
         """
-        given = {"stride": stride, "threshold": threshold}
-        changes: dict[str, Any] = {
-            name: value for name, value in given.items() if value is not None
-        }
-        settings = dataclasses.replace(self.settings, **changes)
+        settings = self.settings_with(stride=stride, threshold=threshold)
         pixels = as_image(image)
         original = image_to_tensor(pixels, self.net.in_channels)
         tensor = resample(original, self.scale_of(pixel_size)).to(self.net.conv1.weight)
         size = (tensor.shape[1], tensor.shape[2])
-        votes = scan(
-            self.net,
-            tensor,
-            mode=mode,
-            stride=settings.stride,
-            padding=settings.padding,
-            precision=precision,
-            progress=progress,
+        votes, density = self._vote(
+            tensor, settings, mode=mode, precision=precision, progress=progress
         )
-        density = vote_density(
-            votes,
-            size,
-            sigma=settings.sigma,
-            window=settings.window,
-            stride=settings.stride,
-            max_offset=settings.max_offset,
-        )
-        density = density[0] * settings.stride**2
-        points, scores = find_peaks(
-            density,
-            threshold=settings.threshold,
-            relative=settings.relative,
-            min_distance=settings.min_distance,
-        )
+        points, scores = find_peaks(density, **settings.of_peaks())
         void = int(count_void_votes(votes).sum())
         if void:
             warnings.warn(
@@ -205,6 +182,31 @@ class Detector:
             image=pixels,
             num_void=void,
         )
+
+    def settings_with(
+        self, *, stride: int | None = None, threshold: float | None = None
+    ) -> DetectionSettings:
+        """The detector's settings, but for what is given."""
+        given = {"stride": stride, "threshold": threshold}
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
+        return dataclasses.replace(self.settings, **changes)
+
+    def _vote(
+        self, image: Tensor, settings: DetectionSettings, **how: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Votes and density of an image at the model's scale; `how` is for the scan."""
+        votes = scan(self.net, image, stride=settings.stride, padding=settings.padding, **how)
+        density = vote_density(
+            votes,
+            (image.shape[1], image.shape[2]),
+            sigma=settings.sigma,
+            window=settings.window,
+            stride=settings.stride,
+            max_offset=settings.max_offset,
+        )
+        return votes, density[0] * settings.stride**2
 
 
 def _check_pixel_size(name: str, value: float | None) -> None:
