@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["PADDINGS", "pad_image", "window"]
 
@@ -37,25 +38,33 @@ def window(image: Tensor, top: int, left: int, height: int, width: int, mode: st
     """Rows ``top`` to ``top + height`` and so many columns, padded where there is no image."""
     if mode not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
-    missing = []
-    for dim, first, length in ((-2, top, height), (-1, left, width)):
-        size = image.shape[dim]
-        if first >= 0 and first + length <= size:
-            image = image.narrow(dim, first, length)
-            continue
-        # What is copied along this dimension must not be all there is along the other. Its range is
-        # worked out on the host, so that nothing waits for a device.
-        needed = _nearest(torch.arange(first, first + length), size, mode)
-        lowest, highest = int(needed.min()), int(needed.max())
-        image = image.narrow(dim, lowest, highest + 1 - lowest)
-        position = torch.arange(first, first + length, device=image.device)
-        nearest = _nearest(position, size, mode)
-        missing.append((dim, nearest - lowest, nearest == position))
-    for dim, index, inside in missing:
-        image = image.index_select(dim, index)
+    rows, columns = _Span(top, height, image.shape[-2]), _Span(left, width, image.shape[-1])
+    margins = (*columns.margins, *rows.margins)
+    if not any(margins):
+        return image[..., rows.inside, columns.inside]
+    # PyTorch pads ten times as fast as it gathers, but no further than the image goes.
+    shortest = min(rows.length_inside, columns.length_inside)
+    if mode != "circular" and 3 <= image.dim() <= 4 and max(margins) < shortest:
+        return F.pad(image[..., rows.inside, columns.inside], margins, mode=mode)
+    for dim, span in ((-2, rows), (-1, columns)):
+        position = torch.arange(span.first, span.first + span.length, device=image.device)
+        nearest = _nearest(position, span.size, mode)
+        image = image.index_select(dim, nearest)
         if mode == "constant":
-            image = torch.where(inside.reshape([-1, 1] if dim == -2 else [-1]), image, 0)
+            inside = (nearest == position).reshape([-1, 1] if dim == -2 else [-1])
+            image = torch.where(inside, image, 0)
     return image
+
+
+class _Span:
+    """A range of rows or columns, some of which may lie outside an image of ``size`` of them."""
+
+    def __init__(self, first: int, length: int, size: int) -> None:
+        self.first, self.length, self.size = first, length, size
+        begin, end = max(first, 0), min(first + length, size)
+        self.inside = slice(begin, max(begin, end))
+        self.length_inside = max(0, end - begin)
+        self.margins = (begin - first, first + length - end)
 
 
 def _nearest(position: Tensor, size: int, mode: str) -> Tensor:
