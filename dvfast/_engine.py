@@ -170,6 +170,8 @@ def why_not(net: DeepVotingNet) -> str | None:
     replaced = {"forward", "dense", "trunk_pass", "head_pass"} & vars(net).keys()
     if replaced:
         return f"its {min(replaced)} was replaced"
+    if net._forward_hooks or net._forward_pre_hooks:
+        return "it has hooks"
     head = cast(Sequence[nn.Module], net.head)
     if len(head) > _MAX_HEAD_LAYERS:
         return f"its head has {len(head)} layers, more than {_MAX_HEAD_LAYERS}"
@@ -179,16 +181,24 @@ def why_not(net: DeepVotingNet) -> str | None:
         ("conv3", net.conv3, 3),
         *((f"head[{i}]", layer, 1 if i else 5) for i, layer in enumerate(head)),
     ]
+    channels = net.in_channels
     for name, layer, kernel_size in layers:
-        if reason := _why_not_layer(layer, kernel_size):
+        if reason := _why_not_layer(layer, kernel_size, channels):
             return f"{name} {reason}"
+        channels = cast(nn.Conv2d, layer).out_channels
+    if channels != 3 * net.num_votes:
+        return f"its last layer gives {channels} channels, not {3 * net.num_votes}"
+    if type(net.dropout) not in (nn.Dropout, nn.Identity):
+        return f"its dropout is a {type(net.dropout).__name__}"
     device = net.conv1.weight.device.type
-    if not torch._C._dispatch_has_kernel_for_dispatch_key("dvfast::vote_head", device.upper()):
+    if device not in ("cpu", "cuda") or not torch._C._dispatch_has_kernel_for_dispatch_key(
+        "dvfast::vote_head", device.upper()
+    ):
         return f"it has no kernels for {device}"
     return None
 
 
-def _why_not_layer(layer: nn.Module, kernel_size: int) -> str | None:
+def _why_not_layer(layer: nn.Module, kernel_size: int, channels: int) -> str | None:
     if type(layer) is not nn.Conv2d:
         return f"is a {type(layer).__name__}"
     expected = {
@@ -201,12 +211,16 @@ def _why_not_layer(layer: nn.Module, kernel_size: int) -> str | None:
     for attribute, value in expected.items():
         if getattr(layer, attribute) != value:
             return f"has {attribute} {getattr(layer, attribute)}, not {value}"
+    if layer.in_channels != channels:
+        return f"takes {layer.in_channels} channels, not {channels}"
     if layer.bias is None:
         return "has no bias"
     if layer.weight.dtype != torch.float32:
         return f"is {layer.weight.dtype}, not torch.float32"
     if layer._forward_hooks or layer._forward_pre_hooks:
         return "has hooks"
+    if "forward" in vars(layer):
+        return "has a forward of its own"
     return None
 
 

@@ -122,7 +122,7 @@ def scan(
             f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
             "last bits depend on tiles and threads",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,  # past the frame of no_grad
         )
         engine = None
     else:
@@ -184,7 +184,7 @@ def _scan_grid(
     """Votes of the grid, tile by tile. The padded image is never made whole."""
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     tile_rows, tile_columns = (
-        _tile_of_pixels(grid, max(net.channels), block)
+        _tile_of_pixels(grid, _round_up(max(net.channels), 16), block)
         if mode == "fast"
         else (max(1, _PATCHES_PER_BATCH // grid.columns), _PATCHES_PER_BATCH)
     )

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 import torch
+from native import network
 from torch import Tensor
 
 import dvfast
@@ -75,6 +76,38 @@ def random_votes(
     numbers = torch.rand(*shape, generator=generator(seed), dtype=torch.float64)
     is_offset = (torch.arange(shape[1]) % 3 > 0).reshape(1, -1, *[1] * (len(shape) - 2))
     return torch.where(is_offset, (2 * numbers - 1) * reach, numbers).to(dtype)
+
+
+def random_features(shape: Sequence[int], seed: int = 0) -> Tensor:
+    """A map ``[B, h, w, C]`` of the network."""
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def map_layouts(features: Tensor) -> list[Tensor]:
+    """The same map, and the same as a part of larger ones: the channels stay side by side."""
+    batch, height, width, channels = features.shape
+    around = features.new_full((batch, height + 2, width + 3, channels + 5), math.nan)
+    window = around[:, 1:-1, 2:-1, 1:-4].copy_(features)
+    spread = features.new_full((2 * batch, 2 * height, 3 * width, channels), math.nan)
+    return [features, window, spread[::2, 1::2, ::3].copy_(features)]
+
+
+def packed(
+    layer: network.Layer, channels: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias as the operators take them."""
+    weight, bias = layer.packed(channels)
+    return torch.from_numpy(weight).to(device), torch.from_numpy(bias).to(device)
+
+
+def packed_head(
+    layers: Sequence[network.Layer], channels: int, device: torch.device | str = "cpu"
+) -> tuple[list[Tensor], list[Tensor]]:
+    weights, biases = (
+        [torch.from_numpy(x).to(device) for x in arrays]
+        for arrays in network.packed_head(layers, channels)
+    )
+    return weights, biases
 
 
 def votes_landing_on(

@@ -14,9 +14,10 @@ template <typename T>
 FeaturesView<T> features_view(const Tensor& tensor, const char* name,
                               ScalarType dtype = ScalarType::Float) {
   check_dtype(tensor, name, {dtype});
-  STD_TORCH_CHECK(tensor.dim() == 4 && (tensor.stride(3) == 1 || tensor.size(3) <= 1), name,
-                  " must be [B, h, w, C] with the channels of a pixel side by side, got ",
-                  describe(tensor));
+  STD_TORCH_CHECK(
+      tensor.dim() == 4 && tensor.size(3) > 0 && (tensor.stride(3) == 1 || tensor.size(3) == 1),
+      name, " must be [B, h, w, C] with the channels of a pixel side by side, got ",
+      describe(tensor));
   return {static_cast<T*>(tensor.data_ptr()),
           tensor.size(0),
           tensor.size(1),
@@ -54,8 +55,15 @@ inline PackedLayer packed_layer(const Tensor& weight, const Tensor& bias, int64_
           inputs, outputs};
 }
 
+// No map is as wide, and no product of two of them overflows.
+constexpr int64_t kMaxGeometry = int64_t{1} << 30;
+
 // How many places a window reaches, and how many of them a row of `size` has.
 inline int64_t reach(int64_t kernel_size, int64_t dilation) {
+  STD_TORCH_CHECK(
+      kernel_size >= 1 && kernel_size <= kMaxGeometry && dilation >= 1 && dilation <= kMaxGeometry,
+      "kernel_size and dilation must be between 1 and ", kMaxGeometry, ", got ", kernel_size,
+      " and ", dilation);
   return (kernel_size - 1) * dilation + 1;
 }
 inline int64_t num_windows(int64_t size, int64_t window, int64_t stride) {

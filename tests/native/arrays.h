@@ -74,5 +74,6 @@ GridAxis<T> grid_axis(const AxisTuple& axis) {
 }
 
 void define_votes(py::module_& m);
+void define_network(py::module_& m);
 
 }  // namespace dvfast::test

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +37,9 @@ NEEDS = {
     "avx2": {"avx2", "fma", "bmi2"},
     "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
+# In these the process itself chooses an instruction set, and sanitizers can watch each; what the
+# loader chooses runs before they are awake.
+CHOSEN_BY_THE_PROCESS = {"trunk_layer", "vote_head", "instruction_set"}
 
 
 def cpu_runs(variant: str) -> bool:
@@ -52,9 +55,15 @@ def build(folder: Path, variants: Sequence[str]) -> dict[str, Path]:
     jobs = bindings(NATIVE.glob("*.cpp"))
     for variant in variants:
         for path in (CSRC / "cpu").glob("*.cpp"):
-            jobs[f"{variant}_{path.stem}.o"] = [*VARIANTS[variant], path]
+            jobs[f"{variant}_{path.stem}.o"] = [*flags(variant, path), path]
     compile_all(folder, jobs)
     return {variant: link(folder, variant) for variant in variants}
+
+
+def flags(variant: str, path: Path) -> list[str]:
+    if variant == "sanitized" and path.stem in CHOSEN_BY_THE_PROCESS:
+        return [flag for flag in VARIANTS[variant] if flag != "-DDVFAST_NO_MULTIVERSION"]
+    return VARIANTS[variant]
 
 
 def bindings(paths: Iterable[Path]) -> Jobs:
@@ -102,13 +111,16 @@ def load(path: Path, name: str = "dvfast_kernels") -> ModuleType:
     return module
 
 
-def run_sanitized(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run_sanitized(
+    program: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a module of tests/ in a Python whose memory the address sanitizer watches."""
     library = subprocess.run(
         [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     environment = {
         **os.environ,
+        **(environment or {}),
         "LD_PRELOAD": library,
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
         "PYTHONPATH": str(NATIVE.parent),

@@ -114,6 +114,7 @@ PYBIND11_MODULE(dvfast_kernels, m) {
   define_loss<float16, float>(m, "float16", "float32");
   m.def("num_blocks", &num_blocks);
   define_votes(m);
+  define_network(m);
 }
 
 }  // namespace dvfast::test

@@ -9,17 +9,80 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo.testing
-from support import FLOATING_DTYPES, LAYOUTS, REAL_DTYPES, leaf, plain, random_logits, random_votes
+from support import (
+    FLOATING_DTYPES,
+    LAYOUTS,
+    REAL_DTYPES,
+    leaf,
+    map_layouts,
+    plain,
+    random_features,
+    random_logits,
+    random_votes,
+)
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 import dvfast
+from dvfast._library import cpu_info
 
 ops = torch.ops.dvfast
 INFINITY = math.inf
 
 
+# Of the scan engine; without gradients.
+INFERENCE = ("trunk_layer", "vote_head", "winograd_head", "bfloat16_trunk_layer", "bfloat16_head")
+
+
+def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
+    """Maps of 32 channels; as their contents do not matter here, neither does how weights lie."""
+    dtype = torch.bfloat16 if name.startswith("bfloat16") else torch.float32
+
+    def numbers(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return random_features(shape).to(device, dtype)
+
+    first = numbers(2, (64 if name == "winograd_head" else 9) * 32, 32, dtype=dtype), numbers(64)
+    last = numbers(6, 64), numbers(6)
+    samples: list[tuple[Any, ...]] = []
+    for features in map_layouts(numbers(2, 9, 20, 32, dtype=dtype)):
+        empty = features[:, :1]
+        samples += {
+            "trunk_layer": [
+                (features, *first, 3, 1, 0, 1),
+                (features, *first, 3, 2, 2, 1),
+                (empty, *first, 3, 1, 1, 1),
+            ],
+            "vote_head": [
+                (features, [first[0], last[0]], [first[1], last[1]], 2, 3, 1, 2),
+                (features, [first[0]], [first[1]], 4, 3, 2, 1),
+                (empty, [first[0]], [first[1]], 4, 3, 2, 1),
+            ],
+            "winograd_head": [(features, *first, *last, 2, 1), (empty, *first, *last, 2, 2)],
+            "bfloat16_trunk_layer": [
+                (features, *first, 3, 1, 0, 1),
+                (features, *first, 3, 2, 2, 1),
+                (empty, *first, 3, 1, 1, 1),
+            ],
+            "bfloat16_head": [
+                (features, *first, *last, 2, 3, 1, 1),
+                (empty, *first, *last, 2, 3, 2, 1),
+            ],
+        }[name]
+    return samples
+
+
+def skip_without_kernel(name: str, device: torch.device) -> None:
+    key = device.type.upper()
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"dvfast::{name}", key):
+        pytest.skip(f"no kernel for {device.type}")
+    if name.startswith("bfloat16") and device.type == "cpu" and not cpu_info()["matrix_unit"]:
+        pytest.skip("this CPU has no matrix unit")
+
+
 def sample_inputs(name: str, device: torch.device, dtype: torch.dtype) -> list[tuple[Any, ...]]:
     """Arguments of ``torch.ops.dvfast.<name>``, in several layouts and with nothing in them."""
+    if name in INFERENCE:
+        return engine_inputs(name, device)
     grid = (1, 0.0, 0.0)
     samples: list[tuple[Any, ...]] = []
     for layout in ("contiguous", "channels_last", "every_second"):
@@ -70,6 +133,7 @@ def sample_inputs(name: str, device: torch.device, dtype: torch.dtype) -> list[t
             ],
             "parzen_density_backward": [(grad, votes, 1.0, 5, *grid, 3.0, 0)],
             "find_peaks": [(of(5, 7), 0.2, True, 1), (of(0, 7), 0.2, False, 2)],
+            "find_first_peaks": [(of(5, 7), 0.2, True, 1, 4), (of(0, 7), 0.2, False, 2, 3)],
         }[name]
     return samples
 
@@ -83,11 +147,12 @@ OPERATORS = sorted(
 
 
 def test_every_operator_is_listed() -> None:
-    assert len(OPERATORS) == 13
+    assert len(OPERATORS) == 19
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_opcheck(device: torch.device, name: str) -> None:
+    skip_without_kernel(name, device)
     for sample in sample_inputs(name, device, torch.float32):
         torch.library.opcheck(getattr(ops, name).default, sample)
 
@@ -162,6 +227,48 @@ def test_compile(device: torch.device, name: str, dynamic: bool) -> None:
         assert compilations[0] == compilations[-1]
 
 
+@pytest.mark.parametrize("name", INFERENCE)
+def test_inference_refuses_to_differentiate(device: torch.device, name: str) -> None:
+    skip_without_kernel(name, device)
+    sample = engine_inputs(name, device)[0]
+    operator = getattr(ops, name)
+    expected = operator(*sample)
+    assert not expected.requires_grad
+    for i, argument in enumerate(sample):
+        if isinstance(argument, int):
+            continue
+        arguments = [*sample]
+        arguments[i] = leaf(argument) if isinstance(argument, Tensor) else [*map(leaf, argument)]
+        output = operator(*arguments)
+        assert torch.equal(output, expected)
+        with pytest.raises(NotImplementedError, match=rf"dvfast.{name} has no gradient.*dense"):
+            output.sum().backward()
+        with torch.no_grad():
+            assert not operator(*arguments).requires_grad
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", INFERENCE)
+def test_compile_inference(device: torch.device, name: str, dynamic: bool) -> None:
+    skip_without_kernel(name, device)
+    torch._dynamo.reset()
+    features, *others = engine_inputs(name, device)[0]
+
+    def run(features: Tensor) -> Tensor:
+        return getattr(ops, name)(features * 2, *others).float().abs()
+
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(run, fullgraph=True, backend=counter, dynamic=dynamic)
+    compilations = []
+    # Of sizes that no weight has: the compiler takes what is equal once to be equal always.
+    for shape in ((5, 11, 21, 32), (5, 12, 31, 32), (7, 13, 25, 32)):
+        x = random_features(shape).to(features)
+        assert torch.equal(compiled(x), run(x))
+        compilations.append(counter.frame_count)
+    if dynamic:
+        assert compilations[0] == compilations[-1]
+
+
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_compile_with_settings_as_arguments(device: torch.device, dynamic: bool) -> None:
     torch._dynamo.reset()
@@ -216,9 +323,10 @@ def test_foreign_training_loop_under_inductor(device: torch.device) -> None:
 def test_meta_tensors(name: str, dtype: torch.dtype) -> None:
     if name == "find_peaks":
         pytest.skip("the number of peaks is unknown without data")
+    skip_without_kernel(name, torch.device("cpu"))
     for sample in sample_inputs(name, torch.device("cpu"), dtype):
         operator = getattr(ops, name)
-        meta = [x.detach().to("meta") if isinstance(x, Tensor) else x for x in sample]
+        meta = tree_map_only(Tensor, lambda x: x.detach().to("meta"), sample)
         real, fake = operator(*sample), operator(*meta)
         pairs = [(real, fake)] if isinstance(real, Tensor) else zip(real, fake, strict=True)
         for expected, actual in pairs:

@@ -1,0 +1,329 @@
+"""Which networks the scan engine runs, what it does about others, and that it knows the weights."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import importlib
+import warnings
+import weakref
+from collections.abc import Callable
+from types import MethodType
+
+import pytest
+import torch
+from support import generator, one_thread
+from torch import Tensor, nn
+
+__all__ = ["one_thread"]
+
+import dvfast
+from dvfast import _engine
+from dvfast.errors import InputError
+from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.scan import pad_image
+
+scanning = importlib.import_module("dvfast.scan")  # `dvfast.scan` is the function of that name
+
+# What PyTorch's convolutions may differ by: float32 sums in another order.
+AGREEMENT = 1e-5
+
+
+def small_net(hidden: tuple[int, ...] = (8,), seed: int = 0) -> DeepVotingNet:
+    torch.manual_seed(seed)
+    return DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=hidden)
+
+
+@pytest.fixture
+def net(device: torch.device) -> DeepVotingNet:
+    return small_net().to(device)
+
+
+def random_image(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator(0))
+
+
+def votes_of_patches(net: DeepVotingNet, image: Tensor) -> Tensor:
+    """Of every pixel, by PyTorch and in float64."""
+    net = copy.deepcopy(net).double().eval()
+    patches = pad_image(image.double(), PATCH_SIZE // 2)
+    patches = patches.unfold(2, PATCH_SIZE, 1).unfold(3, PATCH_SIZE, 1)[0].permute(1, 2, 0, 3, 4)
+    with torch.no_grad():
+        votes = dvfast.hybrid_activation(net(patches.flatten(0, 1)))
+    return votes.T.reshape(1, -1, *image.shape[2:])
+
+
+# --- Networks that the engine cannot run ----------------------------------------------------------
+
+
+class Subclass(DeepVotingNet):
+    pass
+
+
+class OtherConvolution(nn.Conv2d):
+    pass
+
+
+def subclass(net: DeepVotingNet) -> DeepVotingNet:
+    other = Subclass(**net.architecture)
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+def replaced_method(net: DeepVotingNet) -> DeepVotingNet:
+    net.trunk_pass = MethodType(DeepVotingNet.trunk_pass, net)
+    return net
+
+
+def replaced_layer(net: DeepVotingNet) -> DeepVotingNet:
+    layer = OtherConvolution(4, 4, 4)
+    layer.load_state_dict(net.conv2.state_dict())
+    net.conv2 = layer
+    return net
+
+
+def replaced_last_layer(net: DeepVotingNet) -> DeepVotingNet:
+    net.head[1] = nn.Sequential(net.head[1], nn.Identity())
+    return net
+
+
+def no_bias(net: DeepVotingNet) -> DeepVotingNet:
+    net.conv3 = nn.Conv2d(4, 4, 3, bias=False)
+    return net
+
+
+def hook(net: DeepVotingNet) -> DeepVotingNet:
+    net.head[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return net
+
+
+def pre_hook(net: DeepVotingNet) -> DeepVotingNet:
+    net.head[1].register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    return net
+
+
+def parametrized(net: DeepVotingNet) -> DeepVotingNet:
+    nn.utils.parametrizations.weight_norm(net.conv1)
+    return net
+
+
+def replaced_dropout(net: DeepVotingNet) -> DeepVotingNet:
+    net.dropout = nn.Tanh()
+    return net
+
+
+def replaced_forward(net: DeepVotingNet) -> DeepVotingNet:
+    net.head[1].forward = MethodType(nn.Conv2d.forward, net.head[1])
+    return net
+
+
+UNUSUAL: dict[str, tuple[Callable[[DeepVotingNet], DeepVotingNet], str]] = {
+    "subclass": (subclass, "it is a Subclass, not a DeepVotingNet itself"),
+    "replaced method": (replaced_method, "its trunk_pass was replaced"),
+    "replaced layer": (replaced_layer, "conv2 is a OtherConvolution"),
+    "replaced last layer": (replaced_last_layer, r"head\[1\] is a Sequential"),
+    "replaced dropout": (replaced_dropout, "its dropout is a Tanh"),
+    "replaced forward": (replaced_forward, r"head\[1\] has a forward of its own"),
+    "no bias": (no_bias, "conv3 has no bias"),
+    "hook": (hook, r"head\[1\] has hooks"),
+    "pre-hook": (pre_hook, r"head\[1\] has hooks"),
+    "parametrized": (parametrized, "conv1 is a ParametrizedConv2d"),
+    "float64": (lambda net: net.double(), "conv1 is torch.float64, not torch.float32"),
+    "too many layers": (
+        lambda net: small_net(hidden=(8,) * 8).to(net.conv1.weight.device),
+        "its head has 9 layers, more than 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["fast", "sliding"])
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_pytorch_takes_over_and_says_why(net: DeepVotingNet, name: str, mode: str) -> None:
+    change, reason = UNUSUAL[name]
+    unusual = change(net).to(net.conv1.weight.device)
+    image = random_image(1, 3, 12, 11).to(net.conv1.weight.device)
+    expected = votes_of_patches(unusual, image)
+    with pytest.warns(RuntimeWarning, match=rf"cannot run this network \({reason}\): PyTorch"):
+        votes = dvfast.scan(unusual, image, mode=mode)
+    assert votes.dtype == unusual.conv1.weight.dtype
+    torch.testing.assert_close(votes.double(), expected, rtol=AGREEMENT, atol=AGREEMENT)
+    with pytest.warns(RuntimeWarning, match=reason):
+        strided = dvfast.scan(unusual, image, mode=mode, stride=3, precision="float32")
+    torch.testing.assert_close(strided, votes[:, :, ::3, ::3], rtol=AGREEMENT, atol=AGREEMENT)
+
+
+def test_the_warning_names_the_line_that_scans(net: DeepVotingNet) -> None:
+    with pytest.warns(RuntimeWarning) as caught:
+        dvfast.scan(subclass(net), random_image(1, 3, 5, 5))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_device_without_kernels(net: DeepVotingNet) -> None:
+    assert _engine.why_not(net) is None
+    assert _engine.why_not(net.to("meta")) == "it has no kernels for meta"
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
+def test_layers_that_do_not_fit_one_another_are_an_error(hidden: tuple[int, ...]) -> None:
+    image = random_image(1, 3, 5, 5)
+    for name, layer, reason in (
+        ("conv1", nn.Conv2d(1, 4, 6), "conv1 takes 1 channels, not 3"),
+        ("conv2", nn.Conv2d(8, 4, 4), "conv2 takes 8 channels, not 4"),
+        ("conv3", nn.Conv2d(4, 5, 3), r"head\[0\] takes 4 channels, not 5"),
+    ):
+        net = small_net(hidden)
+        setattr(net, name, layer)
+        with pytest.raises(RuntimeError), pytest.warns(RuntimeWarning, match=reason):
+            dvfast.scan(net, image)
+    net = small_net(hidden)
+    net.head[-1] = nn.Conv2d(net.head[-1].in_channels, 9, net.head[-1].kernel_size)
+    with pytest.raises(RuntimeError), pytest.warns(RuntimeWarning, match="gives 9 channels, not 6"):
+        dvfast.scan(net, image)
+
+
+def test_bands_of_pytorchs_head_have_no_seams(
+    net: DeepVotingNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = subclass(net).to(net.conv1.weight.device)
+    image = random_image(1, 3, 31, 45)
+    for stride in (1, 3, 4):
+        with pytest.warns(RuntimeWarning):
+            whole = dvfast.scan(net, image, stride=stride)
+        for numbers, tile in ((200, 10**6), (8 * 5, 4 * 60**2), (1, 1)):
+            with monkeypatch.context() as patch:
+                patch.setattr(scanning, "_BAND_NUMBERS", numbers)
+                patch.setattr(scanning, "_MAP_NUMBERS", tile)
+                with pytest.warns(RuntimeWarning):
+                    votes = dvfast.scan(net, image, stride=stride)
+            torch.testing.assert_close(votes, whole, rtol=AGREEMENT, atol=AGREEMENT)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8,) * 7], ids=len)
+def test_networks_as_they_are_meant_run_without_a_warning(hidden: tuple[int, ...]) -> None:
+    net = small_net(hidden)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for mode in ("fast", "sliding"):
+            dvfast.scan(net, random_image(1, 3, 5, 5), mode=mode)
+
+
+def test_bfloat16_says_what_it_needs(net: DeepVotingNet) -> None:
+    image = random_image(1, 3, 5, 5)
+    needs = "precision 'bfloat16' needs {}; use 'float32'"
+    with pytest.raises(InputError, match=needs.format("mode='fast'")):
+        dvfast.scan(net, image, mode="sliding", precision="bfloat16")
+    for hidden in ((), (8, 8)):
+        message = needs.format(f"a network with one hidden layer, not {len(hidden)}")
+        with pytest.raises(InputError, match=message):
+            dvfast.scan(small_net(hidden), image, precision="bfloat16")
+    with (
+        pytest.raises(InputError, match="needs the scan engine, but it is a Subclass"),
+        pytest.warns(RuntimeWarning),
+    ):
+        dvfast.scan(subclass(net), image, precision="bfloat16")
+
+
+# --- The weights that a network has now -----------------------------------------------------------
+
+
+def optimizer_step(net: DeepVotingNet) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    net.dense(random_image(1, 3, 40, 40).to(net.conv1.weight.device)).sum().backward()
+    optimizer.step()
+
+
+def through_data(net: DeepVotingNet) -> None:
+    bias = net.head[1].bias
+    bias.data.copy_(torch.arange(6.0))
+
+
+def in_place(net: DeepVotingNet) -> None:
+    with torch.no_grad():
+        net.conv2.weight.mul_(1.5)
+
+
+def one_number(net: DeepVotingNet) -> None:
+    net.head[1].bias.detach()[4] += 0.5
+
+
+def new_parameter(net: DeepVotingNet) -> None:
+    net.head[0].weight = nn.Parameter(net.head[0].weight.detach() * 2)
+
+
+def new_layer(net: DeepVotingNet) -> None:
+    net.conv1 = copy.deepcopy(net.conv1)
+    nn.init.normal_(net.conv1.bias)
+
+
+def state_of_another(net: DeepVotingNet) -> None:
+    net.load_state_dict(small_net(seed=1).state_dict())
+
+
+def there_and_back(net: DeepVotingNet) -> None:
+    net.half().float()
+
+
+@pytest.mark.parametrize("precision", ["exact", "float32"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        optimizer_step,
+        through_data,
+        in_place,
+        one_number,
+        new_parameter,
+        new_layer,
+        state_of_another,
+        there_and_back,
+        DeepVotingNet.reset_parameters,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_changed_weights_are_noticed(
+    net: DeepVotingNet, change: Callable[[DeepVotingNet], None], precision: str
+) -> None:
+    image = random_image(1, 3, 9, 10)
+    before = dvfast.scan(net, image, precision=precision)
+    change(net)
+    after = dvfast.scan(net, image, precision=precision)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, dvfast.scan(copy.deepcopy(net), image, precision=precision))
+
+
+def test_weights_are_packed_once(net: DeepVotingNet) -> None:
+    engine = _engine.engine_of(net)
+    dvfast.scan(net, random_image(1, 3, 5, 5))
+    net.load_state_dict(net.state_dict())
+    assert _engine.engine_of(net) is engine
+    assert _engine.engine_of(copy.deepcopy(net)) is not engine
+
+
+def test_networks_are_let_go() -> None:
+    net = small_net()
+    dvfast.scan(net, random_image(1, 3, 5, 5), precision="float32")
+    network, engine = weakref.ref(net), weakref.ref(_engine.engine_of(net))
+    del net
+    gc.collect()
+    assert network() is None
+    assert engine() is None
+
+
+def test_weights_that_are_not_numbers(net: DeepVotingNet) -> None:
+    with torch.no_grad():
+        net.head[1].weight[4] = torch.nan
+    for _ in range(2):
+        votes = dvfast.scan(net, random_image(1, 3, 5, 5))
+        assert votes[:, 4].isnan().all()
+        assert votes[:, [0, 1, 2, 3, 5]].isfinite().all()
+
+
+def test_what_surrounds_a_scan_does_not_matter(net: DeepVotingNet) -> None:
+    image = random_image(1, 3, 9, 10).to(net.conv1.weight.device)
+    for precision in ("exact", "float32"):
+        with torch.inference_mode():  # the weights are packed here
+            inference = dvfast.scan(net, image, precision=precision)
+        expected = dvfast.scan(net, image.clone().requires_grad_(), precision=precision)
+        assert not expected.requires_grad
+        assert torch.equal(inference, expected)
+        with torch.autocast(image.device.type, torch.bfloat16):
+            assert torch.equal(dvfast.scan(net, image, precision=precision), expected)
