@@ -35,10 +35,6 @@ struct Convolution {
   bool wide;  // channels come in whole chunks, at multiples of 16 bytes
 };
 
-inline bool is_aligned(const void* address) {
-  return reinterpret_cast<uintptr_t>(address) % 16 == 0;
-}
-
 template <typename T>
 bool is_wide(const FeaturesView<T>& map) {
   return is_aligned(map.data) && map.batch_stride % 4 == 0 && map.y_stride % 4 == 0 &&

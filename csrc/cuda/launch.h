@@ -20,6 +20,11 @@ inline unsigned int blocks_for(int64_t items, int64_t items_per_block) {
   return static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks);
 }
 
+// For loads of 16 bytes.
+inline bool is_aligned(const void* address) {
+  return reinterpret_cast<uintptr_t>(address) % 16 == 0;
+}
+
 // An empty grid is no launch and no error.
 template <typename... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,

@@ -1,29 +1,23 @@
-// Hidden units of the head by matrix instructions, and the last layer over them.
+// Convolutions as products of matrices, as convolution.h has them, by matrix instructions.
 #pragma once
 
+#include <cstdlib>
 #include <type_traits>
 
 #include "../core/half.h"
+#include "../core/network.h"
 #include "async_copy.h"
 #include "launch.h"
+#include "matrix_precision.h"
 #include "tensor_cores.h"
-#include "vote_head_tensor_cores.h"
 
 namespace dvfast {
 
-// A block makes the votes of kVoters voters from tiles of kUnits hidden units, one after another. A
-// warp sums 64 by 64 of them: for 64 KB of products it reads 4 KB from shared memory, 81 of 128
-// bytes a clock at the rate that these instructions have on an H200. A tile of kUnits reads as many
-// weights from the L2 cache as features from the L1 cache that voters share.
-constexpr int kVoters = 256;
-constexpr int kUnits = 128;
-constexpr int kWarpsOfVoters = 4;
+constexpr int kMatrixPlaces = 256;  // of a tile
 constexpr int kStages = 3;
 constexpr int kChunkBytes = 64;
 constexpr int kPieces = kChunkBytes / 16;
 constexpr int kPanelBytes = kPanelWidth * kChunkBytes;
-constexpr int kPanels = kUnits / kPanelWidth;
-static_assert(kThreadsPerBlock == kWarpSize * kWarpsOfVoters * (kUnits / 64), "");
 
 template <MatrixPrecision kPrecision>
 struct Format {
@@ -32,80 +26,56 @@ struct Format {
   using Number = std::conditional_t<kBfloat16, bfloat16, float>;
   static constexpr int kChunk = kChunkBytes / sizeof(Number);
   static constexpr int kPerPiece = kChunk / kPieces;
-  static constexpr int kWeightBytes = kPanelBytes * (kSplit ? 2 : 1);  // of a panel
-
-  struct Stage {
-    alignas(16) unsigned char features[kVoters * kChunkBytes];
-    alignas(16) unsigned char weights[kPanels * kWeightBytes];
-  };
-  struct Shared {
-    Stage stages[kStages];
-    const Number* patches[kVoters];
-  };
+  static constexpr int kWeightBytes = kPanelBytes * (kSplit ? 2 : 1);  // of a chunk of a panel
 };
 
-template <typename Number>
-struct MatrixJob {
-  VoteHeadParams params;
-  FeaturesView<const Number> features;
-  int inputs, depth, chunks, panels;
-  int y_step, x_step, kernel_size;
+struct MatrixConvolution {
+  PackedLayer layer;
+  int inputs, kernel_size, chunks, panels;
+  int y_step, x_step;  // from tap to tap
 };
 
-// Where a thread's piece of the next chunk lies, relative to the patch.
-struct Window {
-  int channel, column, row;
-
-  template <typename Number>
-  __device__ __forceinline__ void settle(const MatrixJob<Number>& job) {
-    while (channel >= job.inputs) {
-      channel -= job.inputs;
-      if (++column == job.kernel_size) {
-        column = 0;
-        ++row;
-      }
-    }
+// False for what the kernels cannot do: they copy 16 bytes at a time and count 32 bits in a window.
+template <MatrixPrecision kPrecision>
+bool make_matrix_convolution(const FeaturesView<const typename Format<kPrecision>::Number>& map,
+                             const PackedLayer& layer, int64_t kernel_size, int64_t dilation,
+                             MatrixConvolution* result) {
+  using F = Format<kPrecision>;
+  const int64_t depth = kernel_size * kernel_size * layer.inputs;
+  const int64_t y_step = dilation * map.y_stride, x_step = dilation * map.x_stride;
+  if (!is_aligned(map.data) || !is_aligned(layer.weight) || map.batch_stride % F::kPerPiece != 0 ||
+      map.y_stride % F::kPerPiece != 0 || map.x_stride % F::kPerPiece != 0 ||
+      layer.inputs % kChannelBlock != 0 || depth < 1 || depth > INT32_MAX / 2 ||
+      layer.outputs > INT32_MAX / 2 ||
+      kernel_size * (std::abs(y_step) + std::abs(x_step)) + layer.inputs > INT32_MAX) {
+    return false;
   }
-};
-
-// Rows of four pieces: where a piece lies depends on its row, so that the same piece of eight rows
-// lies in all banks.
-__device__ __forceinline__ int place_of(int row, int piece) {
-  return row * kChunkBytes + (piece ^ (row >> 1 & 3)) * 16;
+  *result = {layer,
+             static_cast<int>(layer.inputs),
+             static_cast<int>(kernel_size),
+             static_cast<int>((depth + F::kChunk - 1) / F::kChunk),
+             static_cast<int>((layer.outputs + kPanelWidth - 1) / kPanelWidth),
+             static_cast<int>(y_step),
+             static_cast<int>(x_step)};
+  return true;
 }
 
-template <MatrixPrecision kPrecision>
-__device__ __forceinline__ void load_chunk(
-    const MatrixJob<typename Format<kPrecision>::Number>& job, int first_panel, int chunk,
-    Window* window, typename Format<kPrecision>::Shared* tile) {
-  using F = Format<kPrecision>;
-  if (chunk < job.chunks) {
-    auto* stage = &tile->stages[chunk % kStages];
-    const int piece = threadIdx.x % kPieces;
-    window->settle(job);
-    const bool wanted = window->row < job.kernel_size;
-    const int offset = window->row * job.y_step + window->column * job.x_step + window->channel;
-#pragma unroll
-    for (int n = 0; n < kVoters; n += kThreadsPerBlock / kPieces) {
-      const int voter = n + threadIdx.x / kPieces;
-      copy_async<16>(stage->features + place_of(voter, piece),
-                     tile->patches[voter] + (wanted ? offset : 0), wanted);
-    }
-    window->channel += F::kChunk;
-    constexpr int kPiecesOfPanel = F::kWeightBytes / 16;
-#pragma unroll
-    for (int n = 0; n < kPanels * kPiecesOfPanel; n += kThreadsPerBlock) {
-      const int i = n + threadIdx.x;
-      // Beyond the last panel, that one again: nobody asks for the result.
-      int panel = first_panel + i / kPiecesOfPanel;
-      if (panel >= job.panels) panel = job.panels - 1;
-      const auto* weights = reinterpret_cast<const unsigned char*>(job.params.layers[0].weight);
-      stream_async(stage->weights + 16 * i,
-                   weights + (static_cast<int64_t>(panel) * job.chunks + chunk) * F::kWeightBytes +
-                       i % kPiecesOfPanel * 16);
-    }
-  }
-  commit_copies();
+// Of the current device.
+inline bool has_tensor_cores() {
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major >= 8;
+}
+
+// With more shared memory than kernels have unasked.
+template <typename... Parameters>
+cudaError_t launch_with(size_t shared_bytes, void (*kernel)(Parameters...), dim3 grid,
+                        cudaStream_t stream, const Parameters&... arguments) {
+  const cudaError_t error = cudaFuncSetAttribute(
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (error != cudaSuccess) return error;
+  return launch(kernel, grid, kThreadsPerBlock, shared_bytes, stream, arguments...);
 }
 
 __device__ __forceinline__ float as_float(uint32_t bits) {
@@ -138,105 +108,150 @@ struct alignas(16) FourWords {
   uint32_t words[4];
 };
 
-// A warp's 64 voters and two panels: [four times 16 voters, eight times 8 units, of a lane].
-using WarpSums = float[4][8][4];
-
-template <MatrixPrecision kPrecision>
-__device__ __forceinline__ void add_chunk(const typename Format<kPrecision>::Stage& stage,
-                                          WarpSums& sums) {
+// kMatrixPlaces places by kPanels panels of outputs. A warp sums 16 * kRows places by 16 * kPairs
+// outputs: in `sums`, of each 16 places by 8 outputs, what one lane has.
+template <MatrixPrecision kPrecision, int kPanels, int kRows, int kPairs>
+struct MatrixTile {
   using F = Format<kPrecision>;
-  const int lane = threadIdx.x % kWarpSize;
-  const int warp = threadIdx.x / kWarpSize;
-  const int first_voter = warp % kWarpsOfVoters * 64;
-  const auto* weights = reinterpret_cast<const FourWords*>(stage.weights + warp / kWarpsOfVoters *
-                                                                               2 * F::kWeightBytes);
-  // Split features take twice the registers: half of them at a time.
-  constexpr int kAtOnce = F::kSplit ? 2 : 4;
-#pragma unroll
-  for (int part = 0; part < 8; part += kAtOnce) {
-    const int step = part / 4;
-    uint32_t features[kAtOnce][4], rests[kAtOnce][4] = {};
-#pragma unroll
-    for (int m = 0; m < kAtOnce; ++m) {
-      const int row = first_voter + 16 * (part % 4 + m) + lane % 16;
-      load_matrices(stage.features + place_of(row, 2 * step + lane / 16), features[m]);
-      if (!F::kBfloat16) round_to_tf32<F::kSplit>(features[m], rests[m]);
+  using Number = typename F::Number;
+  using Sums = float[kRows][2 * kPairs][4];
+  static constexpr int kWarpsOfPlaces = kMatrixPlaces / (16 * kRows);
+  static_assert(kThreadsPerBlock == kWarpSize * kWarpsOfPlaces * (2 * kPanels / kPairs), "");
+
+  struct Stage {
+    alignas(16) unsigned char features[kMatrixPlaces * kChunkBytes];
+    alignas(16) unsigned char weights[kPanels * F::kWeightBytes];
+  };
+  struct Shared {
+    Stage stages[kStages];  // behind a barrier, also for what the tile is needed for afterwards
+    const Number* patches[kMatrixPlaces];
+  };
+
+  // Where a thread's piece of the next chunk lies, relative to the patch.
+  struct Window {
+    int channel, column, row;
+    __device__ __forceinline__ void settle(const MatrixConvolution& conv) {
+      while (channel >= conv.inputs) {
+        channel -= conv.inputs;
+        if (++column == conv.kernel_size) {
+          column = 0;
+          ++row;
+        }
+      }
     }
+  };
+
+  // The first of the warp's places and panels, in the tile.
+  static __device__ __forceinline__ int first_place() {
+    return static_cast<int>(threadIdx.x / kWarpSize % kWarpsOfPlaces) * 16 * kRows;
+  }
+  static __device__ __forceinline__ int first_panel() {
+    return static_cast<int>(threadIdx.x / kWarpSize / kWarpsOfPlaces) * kPairs / 2;
+  }
+
+  // Rows of four pieces: where a piece lies depends on its row, so that the same piece of eight
+  // rows lies in all banks.
+  static __device__ __forceinline__ int place_of(int row, int piece) {
+    return row * kChunkBytes + (piece ^ (row >> 1 & 3)) * 16;
+  }
+
+  static __device__ __forceinline__ void load(const MatrixConvolution& conv, int panels_first,
+                                              int chunk, Window* window, Shared* tile) {
+    if (chunk < conv.chunks) {
+      Stage* stage = &tile->stages[chunk % kStages];
+      const int piece = threadIdx.x % kPieces;
+      window->settle(conv);
+      const bool wanted = window->row < conv.kernel_size;
+      const int offset = window->row * conv.y_step + window->column * conv.x_step + window->channel;
 #pragma unroll
-    for (int pair = 0; pair < 4; ++pair) {
-      constexpr int kRests = kPanelBytes / 16;  // behind the weights' larger parts
-      const int at = pair / 2 * (F::kWeightBytes / 16) + (2 * step + pair % 2) * kWarpSize + lane;
-      const FourWords two = weights[at];
-      const FourWords two_rests = F::kSplit ? weights[at + kRests] : FourWords{};
+      for (int n = 0; n < kMatrixPlaces; n += kThreadsPerBlock / kPieces) {
+        const int place = n + threadIdx.x / kPieces;
+        copy_async<16>(stage->features + place_of(place, piece),
+                       tile->patches[place] + (wanted ? offset : 0), wanted);
+      }
+      window->channel += F::kChunk;
+      constexpr int kPiecesOfPanel = F::kWeightBytes / 16;
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
+      for (int n = 0; n < kPanels * kPiecesOfPanel; n += kThreadsPerBlock) {
+        const int i = n + threadIdx.x;
+        if (kPanels * kPiecesOfPanel < kThreadsPerBlock && i >= kPanels * kPiecesOfPanel) continue;
+        // Beyond the last panel, that one again: nobody asks for the result.
+        int panel = panels_first + i / kPiecesOfPanel;
+        if (panel >= conv.panels) panel = conv.panels - 1;
+        const auto* weights = reinterpret_cast<const unsigned char*>(conv.layer.weight);
+        stream_async(stage->weights + 16 * i,
+                     weights +
+                         (static_cast<int64_t>(panel) * conv.chunks + chunk) * F::kWeightBytes +
+                         i % kPiecesOfPanel * 16);
+      }
+    }
+    commit_copies();
+  }
+
+  static __device__ __forceinline__ void add_chunk(const Stage& stage, Sums& sums) {
+    const int lane = threadIdx.x % kWarpSize;
+    const auto* weights =
+        reinterpret_cast<const FourWords*>(stage.weights + first_panel() * F::kWeightBytes);
+    // Split features take twice the registers: half of them at a time.
+    constexpr int kAtOnce = F::kSplit && kRows > 2 ? 2 : kRows;
 #pragma unroll
-        for (int m = 0; m < kAtOnce; ++m) {
-          float (&sum)[4] = sums[part % 4 + m][2 * pair + half];
-          if (F::kBfloat16) {
-            multiply_bfloat16(features[m], two.words[2 * half], two.words[2 * half + 1], sum);
-          } else {
-            multiply<F::kSplit>(features[m], rests[m], two.words + 2 * half,
-                                two_rests.words + 2 * half, sum);
+    for (int part = 0; part < 2 * kRows; part += kAtOnce) {
+      const int step = part / kRows;
+      uint32_t features[kAtOnce][4], rests[kAtOnce][4] = {};
+#pragma unroll
+      for (int m = 0; m < kAtOnce; ++m) {
+        const int row = first_place() + 16 * (part % kRows + m) + lane % 16;
+        load_matrices(stage.features + place_of(row, 2 * step + lane / 16), features[m]);
+        if (!F::kBfloat16) round_to_tf32<F::kSplit>(features[m], rests[m]);
+      }
+#pragma unroll
+      for (int pair = 0; pair < kPairs; ++pair) {
+        constexpr int kRests = kPanelBytes / 16;  // behind the weights' larger parts
+        const int at = pair / 2 * (F::kWeightBytes / 16) + (2 * step + pair % 2) * kWarpSize + lane;
+        const FourWords two = weights[at];
+        const FourWords two_rests = F::kSplit ? weights[at + kRests] : FourWords{};
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+#pragma unroll
+          for (int m = 0; m < kAtOnce; ++m) {
+            float (&sum)[4] = sums[part % kRows + m][2 * pair + half];
+            if (F::kBfloat16) {
+              multiply_bfloat16(features[m], two.words[2 * half], two.words[2 * half + 1], sum);
+            } else {
+              multiply<F::kSplit>(features[m], rests[m], two.words + 2 * half,
+                                  two_rests.words + 2 * half, sum);
+            }
           }
         }
       }
     }
   }
-}
 
-// A warp's share of the logits: [four times 16 voters, groups of 8 channels, of a lane].
-template <int kGroups>
-using Logits = float[4][kGroups][4];
-
-// The last layer over a warp's hidden units. A lane has, as sums, columns 2t and 2t + 1 where the
-// instruction wants t and t + 4: the weights are packed for that.
-template <bool kSplit, int kGroups>
-__device__ __forceinline__ void add_units(const WarpSums& sums, const float* packed, int panel,
-                                          int panels, Logits<kGroups>& logits) {
-  const int lane = threadIdx.x % kWarpSize;
+  // Of the panels from `first` on. All threads of the block take part; a barrier comes first.
+  static __device__ __forceinline__ void sum(const MatrixConvolution& conv, int first, Shared* tile,
+                                             Sums& sums) {
 #pragma unroll
-  for (int half = 0; half < 4; ++half) {
-    if (panel + half / 2 >= panels) break;
+    for (int n = 0; n < 2 * kPairs; ++n) {
 #pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      FourWords weights = *reinterpret_cast<const FourWords*>(
-          packed +
-          ((((panel + half / 2) * int64_t{kGroups} + group) * 2 + half % 2) * kWarpSize + lane) *
-              4);
-      FourWords rests{};
-      round_to_tf32<kSplit>(weights.words, rests.words);
+      for (int i = 0; i < 2; ++i) {
+        const int64_t output =
+            (first + first_panel()) * kPanelWidth + 8 * n + threadIdx.x % 4 * 2 + i;
+        const float bias = output < conv.layer.outputs ? conv.layer.bias[output] : 0.0f;
 #pragma unroll
-      for (int m = 0; m < 4; ++m) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float (&sum)[4] = sums[m][2 * half + i];
-          uint32_t units[4], unit_rests[4] = {};
-          constexpr int kColumn[4] = {0, 2, 1, 3};
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            units[j] = static_cast<uint32_t>(bits_of_float(rectify(sum[kColumn[j]])));
-          }
-          round_to_tf32<kSplit>(units, unit_rests);
-          multiply<kSplit>(units, unit_rests, weights.words + 2 * i, rests.words + 2 * i,
-                           logits[m][group]);
-        }
+        for (int m = 0; m < kRows; ++m) sums[m][n][i] = sums[m][n][i + 2] = bias;
       }
     }
-  }
-}
-
-__device__ __forceinline__ void start_at_bias(const PackedLayer& layer, int panel, WarpSums& sums) {
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int64_t unit = panel * kPanelWidth + 8 * n + threadIdx.x % 4 * 2 + i;
-      const float bias = unit < layer.outputs ? layer.bias[unit] : 0.0f;
-#pragma unroll
-      for (int m = 0; m < 4; ++m) sums[m][n][i] = sums[m][n][i + 2] = bias;
+    __syncthreads();
+    Window window{static_cast<int>(threadIdx.x % kPieces) * F::kPerPiece, 0, 0};
+    for (int chunk = 0; chunk < kStages - 1; ++chunk) load(conv, first, chunk, &window, tile);
+#pragma unroll 1
+    for (int chunk = 0; chunk < conv.chunks; ++chunk) {
+      wait_for_copies<kStages - 2>();
+      __syncthreads();
+      load(conv, first, chunk + kStages - 1, &window, tile);
+      add_chunk(tile->stages[chunk % kStages], sums);
     }
   }
-}
+};
 
 }  // namespace dvfast

@@ -32,7 +32,7 @@ def build_all(folder: Path) -> dict[str, Path]:
             jobs[f"{variant}_{path.stem}.o"] = [*flags, *AS_CPLUSPLUS, path]
         # The emulation itself must not be watched.
         own = flags if variant == "sanitized" else ["-O2"]
-        for stem in ("fibres", "races", "cpu_interface"):
+        for stem in ("fibres", "races", "instructions", "cpu_interface"):
             jobs[f"{variant}_{stem}.o"] = [*own, f"-I{EMULATION}", EMULATION / f"{stem}.cpp"]
     build.compile_all(folder, jobs)
     # Bound by tests/native with their own kernels; see emulation.cpp for the emulated ones.

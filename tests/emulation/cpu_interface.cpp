@@ -1,5 +1,6 @@
 // The interface of csrc/cpu, answered by the emulated kernels of csrc/cuda: the bindings of
 // tests/native then serve both. A kernel does all of the work at once, whatever range is asked for.
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
@@ -7,11 +8,15 @@
 #include "../../csrc/cpu/gaussian_filter.h"
 #include "../../csrc/cpu/hybrid_activation.h"
 #include "../../csrc/cpu/parzen_density.h"
+#include "../../csrc/cpu/trunk_layer.h"
+#include "../../csrc/cpu/vote_head.h"
 #include "../../csrc/cpu/vote_map.h"
 #include "../../csrc/cpu/voting_loss.h"
 #include "../../csrc/cuda/gaussian_filter.h"
 #include "../../csrc/cuda/hybrid_activation.h"
 #include "../../csrc/cuda/parzen_density.h"
+#include "../../csrc/cuda/trunk_layer.h"
+#include "../../csrc/cuda/vote_head.h"
 #include "../../csrc/cuda/vote_map.h"
 #include "../../csrc/cuda/voting_loss.h"
 #include "launches.h"
@@ -98,6 +103,20 @@ std::vector<T> gaussian_taps(double sigma, int64_t window, Tap tap) {
 template <typename T>
 void gaussian_filter(const GaussianFilterParams<T>& params, int64_t, int64_t) {
   check(launch_gaussian_filter(params, nullptr));
+}
+
+void trunk_layer(const TrunkLayerParams& params, int64_t, int64_t) {
+  check(launch_trunk_layer(params, nullptr));
+}
+
+int64_t vote_head_runs(const VoteHeadParams&) { return 1; }
+
+void vote_head(const VoteHeadParams& params, int64_t, int64_t) {
+  // Filled with noise, and no longer than it must be.
+  const size_t size = static_cast<size_t>(vote_head_scratch(params));
+  const std::unique_ptr<float[]> scratch(new float[size]);
+  std::memset(scratch.get(), 0xa5, size * sizeof(float));
+  check(launch_vote_head(params, scratch.get(), nullptr));
 }
 
 #define DVFAST_INSTANTIATE(T)                                                                    \

@@ -33,6 +33,9 @@ using uint3 = dim3;
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
+struct alignas(8) float2 {
+  float x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
@@ -51,7 +54,8 @@ struct alignas(16) double2 {
 namespace emulation {
 
 constexpr unsigned int kWarpSize = 32;
-constexpr size_t kSharedBytes = 48 * 1024;  // what a block may have without asking for more
+constexpr size_t kSharedBytes = 99 * 1024;         // what a block may have
+constexpr size_t kUnaskedSharedBytes = 48 * 1024;  // without asking for more
 
 struct Settings {
   uint64_t seed = 0;     // of the order in which blocks and threads run
@@ -59,11 +63,15 @@ struct Settings {
   bool find_races = true;
   // Kernels stride over the grid and so give the same from fewer blocks than they ask for.
   unsigned int most_blocks = 2147483647u;
+  int major = 9;  // of the compute capability that is said to be there
 };
 extern Settings settings;
 
 // What made a launch fail; as with CUDA, those after it fail as well until someone has looked.
 extern std::string failure;
+
+// What a kernel may have, by its address.
+size_t& shared_bytes_of(const void* kernel);
 
 // Runs thread(context) for every thread of every block; false if that failed.
 bool run(dim3 grid, dim3 block, size_t shared_bytes, void (*thread)(void*), void* context);
@@ -102,7 +110,8 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorInvalidConfiguration = 9,
-  cudaErrorLaunchFailure = 719
+  cudaErrorLaunchFailure = 719,
+  cudaErrorNotSupported = 801
 };
 using cudaStream_t = struct EmulatedStream*;
 
@@ -113,6 +122,29 @@ struct cudaLaunchConfig_t {
   void* attrs = nullptr;
   unsigned int numAttrs = 0;
 };
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+template <typename... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int bytes) {
+  if (bytes < 0 || static_cast<size_t>(bytes) > emulation::kSharedBytes) {
+    return cudaErrorInvalidValue;
+  }
+  emulation::shared_bytes_of(reinterpret_cast<const void*>(kernel)) = static_cast<size_t>(bytes);
+  return cudaSuccess;
+}
+
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75 };
+
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = emulation::settings.major;
+  return cudaSuccess;
+}
 
 inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
   std::memset(data, value, bytes);
@@ -127,7 +159,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.y > 65535 || grid.z > 65535 || grid.x > 2147483647u ||
-      config->dynamicSmemBytes > emulation::kSharedBytes) {
+      config->dynamicSmemBytes >
+          emulation::shared_bytes_of(reinterpret_cast<const void*>(kernel))) {
     emulation::failure = "invalid configuration";
     return cudaErrorInvalidConfiguration;
   }

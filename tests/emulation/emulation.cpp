@@ -2,8 +2,11 @@
 // of all losses, and a capacity for peaks. The rest goes by the bindings of tests/native; see
 // cpu_interface.cpp.
 #include <limits>
+#include <stdexcept>
 
 #include "../../csrc/cuda/find_peaks.h"
+#include "../../csrc/cuda/trunk_layer_tensor_cores.h"
+#include "../../csrc/cuda/vote_head_tensor_cores.h"
 #include "../../csrc/cuda/vote_targets.h"
 #include "../../csrc/cuda/voting_loss.h"
 #include "../native/arrays.h"
@@ -77,6 +80,73 @@ void define_peaks(py::module_& m, const std::string& type) {
   });
 }
 
+// [B, h, w, C]
+template <typename T>
+FeaturesView<T> features_view(const py::array& array) {
+  const auto map = Array<T>::of(array);
+  return {map.data(),     array.shape(0), array.shape(1), array.shape(2),
+          array.shape(3), map.stride(0),  map.stride(1),  map.stride(2)};
+}
+
+// Weights packed as matrix_precision.h has them; halves travel as uint16.
+MatrixTrunkParams matrix_trunk(const py::array& input, const py::array& weight,
+                               const py::array& bias, const py::array& output, int64_t kernel_size,
+                               int64_t dilation, int64_t pool_stride, int64_t pool_dilation,
+                               int64_t precision) {
+  MatrixTrunkParams params{};
+  params.precision = static_cast<MatrixPrecision>(precision);
+  if (params.precision == MatrixPrecision::kBfloat16) {
+    params.rounded_input = features_view<const bfloat16>(input);
+    params.rounded_output = features_view<bfloat16>(output);
+  } else {
+    params.trunk.input = features_view<const float>(input);
+    params.trunk.output = features_view<float>(output);
+  }
+  params.trunk.layer = {Array<const float>::of(weight).data(), Array<const float>::of(bias).data(),
+                        input.shape(3), bias.shape(0)};
+  params.trunk.kernel_size = kernel_size;
+  params.trunk.dilation = dilation;
+  params.trunk.pool_stride = pool_stride;
+  params.trunk.pool_dilation = pool_dilation;
+  return params;
+}
+
+MatrixHeadParams matrix_head(const py::array& features, const std::vector<py::array>& weights,
+                             const std::vector<py::array>& biases, const py::array& votes,
+                             int64_t kernel_size, int64_t dilation, int64_t stride,
+                             int64_t precision) {
+  MatrixHeadParams params{};
+  params.precision = static_cast<MatrixPrecision>(precision);
+  VoteHeadParams& head = params.head;
+  if (params.precision == MatrixPrecision::kBfloat16) {
+    params.rounded = features_view<const bfloat16>(features);
+  } else {
+    head.features = features_view<const float>(features);
+  }
+  head.votes = votes_view<float>(votes);
+  head.num_layers = static_cast<int64_t>(weights.size());
+  int64_t inputs = features.shape(3);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    head.layers[i] = {Array<const float>::of(weights[i]).data(),
+                      Array<const float>::of(biases[i]).data(), inputs, biases[i].shape(0)};
+    inputs = head.layers[i].outputs;
+  }
+  head.kernel_size = kernel_size;
+  head.dilation = dilation;
+  head.stride = stride;
+  return params;
+}
+
+// False where a kernel leaves the work to another, as `has_kernel` has to have said.
+bool launched(cudaError_t error, bool has_kernel) {
+  if (error == cudaErrorNotSupported) {
+    if (has_kernel) throw std::logic_error("a kernel that is there was not launched");
+    return false;
+  }
+  check(error);
+  return true;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(dvfast_emulation, m) {
@@ -86,11 +156,29 @@ PYBIND11_MODULE(dvfast_emulation, m) {
   define_total<double>(m, "float64");
   define_peaks<float>(m, "float32");
   define_peaks<double>(m, "float64");
+  m.def("matrix_trunk_layer", [](const py::array& input, const py::array& weight,
+                                 const py::array& bias, const py::array& output,
+                                 int64_t kernel_size, int64_t dilation, int64_t pool_stride,
+                                 int64_t pool_dilation, int64_t precision, int major) {
+    emulation::settings.major = major;
+    const MatrixTrunkParams params = matrix_trunk(input, weight, bias, output, kernel_size,
+                                                  dilation, pool_stride, pool_dilation, precision);
+    return launched(launch_matrix_trunk_layer(params, nullptr), has_matrix_trunk_layer(params));
+  });
+  m.def("matrix_vote_head", [](const py::array& features, const std::vector<py::array>& weights,
+                               const std::vector<py::array>& biases, const py::array& votes,
+                               int64_t kernel_size, int64_t dilation, int64_t stride,
+                               int64_t precision, int major) {
+    emulation::settings.major = major;
+    const MatrixHeadParams params =
+        matrix_head(features, weights, biases, votes, kernel_size, dilation, stride, precision);
+    return launched(launch_matrix_vote_head(params, nullptr), has_matrix_vote_head(params));
+  });
   m.def("void_votes", [] { return void_votes; });
   m.def(
       "set_order",
       [](uint64_t seed, bool preempt, unsigned int most_blocks, bool find_races) {
-        emulation::settings = {seed, preempt, find_races, most_blocks};
+        emulation::settings = {seed, preempt, find_races, most_blocks, 9};
       },
       py::arg("seed"), py::arg("preempt") = false, py::arg("most_blocks") = 1u << 30,
       py::arg("find_races") = true);

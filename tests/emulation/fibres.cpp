@@ -8,6 +8,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -56,6 +57,9 @@ struct Fibre {
   unsigned int mask;         // of the warp collective it waits in
   uint64_t brought;          // to that collective
   uint64_t seen[kWarpSize];  // from it
+  Copies copies;
+  Operands operands[2];
+  unsigned int instructions = 0;  // that took operands
   unsigned char* stack;
   void* fake_stack = nullptr;
 };
@@ -189,10 +193,11 @@ uint3 unravel(uint64_t i, dim3 size) {
 void start(Block& block, uint64_t number) {
   block.alive = true;
   block.index = unravel(number, gridDim);
-  for (unsigned char& byte : block.shared) byte = static_cast<unsigned char>(machine.random());
+  for (unsigned char& byte : block.shared) byte = noise();
   for (unsigned int i = 0; i < block.fibres.size(); ++i) {
     Fibre& fibre = block.fibres[i];
     fibre.state = State::kReady;
+    fibre.copies = {};
     fibre.place = {static_cast<unsigned int>(number), i, 0};
     fibre.index = unravel(i, blockDim);
     fibre.stand.started = false;
@@ -266,6 +271,8 @@ bool run_blocks(std::vector<uint64_t> waiting) {
 bool in_kernel() { return machine.current != nullptr; }
 Place place() { return machine.current->place; }
 bool atomic() { return machine.atomic > 0; }
+Copies& copies() { return machine.current->copies; }
+Operands& next_operands() { return machine.current->operands[machine.current->instructions++ % 2]; }
 unsigned int lane() { return machine.current->place.thread % kWarpSize; }
 
 bool on_a_stack(const void* address) {
@@ -277,6 +284,8 @@ bool in_shared_memory(const void* address) {
   const auto* byte = static_cast<const unsigned char*>(address);
   return byte >= dvfast::shared && byte < dvfast::shared + kSharedBytes;
 }
+
+unsigned char noise() { return static_cast<unsigned char>(machine.random()); }
 
 void fail(const std::string& message) {
   if (failure.empty()) failure = message;
@@ -305,6 +314,11 @@ const uint64_t* exchange_in_warp(unsigned int mask, uint64_t value) {
   fibre.brought = value;
   switch_to_scheduler(false);
   return fibre.seen;
+}
+
+size_t& shared_bytes_of(const void* kernel) {
+  static std::unordered_map<const void*, size_t> bytes;
+  return bytes.try_emplace(kernel, kUnaskedSharedBytes).first->second;
 }
 
 bool run(dim3 grid, dim3 block, size_t shared_bytes, void (*thread)(void*), void* context) {

@@ -72,6 +72,8 @@ bool built_in(const void* address) {
   return within(threadIdx) || within(blockIdx) || within(blockDim) || within(gridDim);
 }
 
+}  // namespace
+
 void access(const void* address, size_t bytes, bool write, bool is_volatile) {
   if (!in_kernel() || on_a_stack(address) || built_in(address)) return;
   may_yield();
@@ -84,8 +86,6 @@ void access(const void* address, size_t bytes, bool write, bool is_volatile) {
     look_at(&cells[space ^ byte / kBytesPerCell][byte % kBytesPerCell], now, write, address);
   }
 }
-
-}  // namespace
 
 void forget_accesses() { cells = {}; }
 

@@ -7,8 +7,14 @@
 // is how a kernel says that others may change what it reads.
 #pragma once
 
+#include <cstddef>
+
 namespace emulation {
 
 void forget_accesses();
+
+// Called before each access to memory; by emulated instructions themselves, as the compiler does
+// not see what they do.
+void access(const void* address, size_t bytes, bool write, bool is_volatile = false);
 
 }  // namespace emulation

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from emulation import build, cases
+from emulation import build, cases, matrices, network_cases
 
 
 def main(path: Path, flaw: str | None, right: bool) -> None:
@@ -28,6 +28,17 @@ def main(path: Path, flaw: str | None, right: bool) -> None:
         run, _ = cases.CASES[kernel]
         for _ in run(device, dtype):
             pass
+    layers = [case for name, group in network_cases.EXACT.items() for case in group
+              if name not in ("trunk, all geometries", "trunk, all widths")]  # fmt: skip
+    for seed, case in enumerate(layers):
+        device.extras.set_order(seed=seed, most_blocks=1 + seed % 3)
+        case.run(device.kernels, layout=network_cases.LAYOUTS[seed % 3])
+    trunks, heads = network_cases.MATRIX_TRUNKS, network_cases.MATRIX_HEADS
+    for precision, some in (("bfloat16", slice(None)), ("float32", slice(1))):
+        for trunk in trunks[some]:
+            matrices.run_trunk(device, trunk, precision)
+        for head in heads[:3][some]:
+            matrices.run_head(device, head, precision)
 
 
 if __name__ == "__main__":

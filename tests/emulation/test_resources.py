@@ -36,8 +36,16 @@ def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[st
         return list(pool.map(compile_one, sources))
 
 
-def test_no_kernel_spills_or_has_a_stack_frame(tmp_path: Path) -> None:
-    for source, report in zip(CUDA, reports(tmp_path, "sm_90", CUDA), strict=True):
+# Where the kernels of the network have as few registers as any.
+OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
+
+
+@pytest.mark.parametrize(("architecture", "sources"), [("sm_80", OF_THE_NETWORK), ("sm_90", CUDA)])
+def test_no_kernel_spills_or_has_a_stack_frame(
+    tmp_path: Path, architecture: str, sources: list[Path]
+) -> None:
+    assert len(OF_THE_NETWORK) == 4
+    for source, report in zip(sources, reports(tmp_path, architecture, sources), strict=True):
         kernels = FUNCTION.findall(report)
         assert kernels, f"no kernels in {source.name}"
         assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []

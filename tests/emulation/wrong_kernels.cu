@@ -1,3 +1,4 @@
+#include "../../csrc/cuda/async_copy.h"
 #include "../../csrc/cuda/launch.h"
 #include "../../csrc/cuda/shared_memory.h"
 #include "wrong_kernels.h"
@@ -5,7 +6,7 @@
 namespace dvfast {
 namespace {
 
-// The first four leave, in out, the numbers of each block of threads from last to first.
+// The first six leave, in out, the numbers of each block of threads from last to first.
 
 __global__ void barrier_left_out(const float* in, float* out, int64_t, bool right) {
   float* row = shared_array<float>();
@@ -40,6 +41,25 @@ __global__ void collective_not_for_all(const float* in, float* out, int64_t, boo
   __syncthreads();
   const unsigned int warp = threadIdx.x / kWarpSize;
   out[first_item()] = row[(blockDim.x / kWarpSize - 1 - warp) * kWarpSize + threadIdx.x % 32];
+}
+
+__global__ void copy_not_waited_for(const float* in, float* out, int64_t, bool right) {
+  float* row = shared_array<float>();
+  copy_async<4>(row + threadIdx.x, in + first_item());
+  commit_copies();
+  if (right) wait_for_copies<0>();
+  __syncthreads();
+  out[first_item()] = row[blockDim.x - 1 - threadIdx.x];
+}
+
+// A thread sees what it has waited for, not what others have.
+__global__ void copy_waited_for_by_one(const float* in, float* out, int64_t, bool right) {
+  float* row = shared_array<float>();
+  copy_async<4>(row + threadIdx.x, in + first_item());
+  commit_copies();
+  wait_for_copies<0>();
+  if (right) __syncthreads();
+  out[first_item()] = row[blockDim.x - 1 - threadIdx.x];
 }
 
 // These copy, or mean to.
@@ -121,6 +141,7 @@ struct Flaw {
 
 #define DVFAST_FLAW(name) {#name, name}
 constexpr Flaw kFlaws[] = {
+    DVFAST_FLAW(copy_not_waited_for),   DVFAST_FLAW(copy_waited_for_by_one),
     DVFAST_FLAW(barrier_left_out),      DVFAST_FLAW(barrier_not_for_all),
     DVFAST_FLAW(buffer_used_again),     DVFAST_FLAW(collective_not_for_all),
     DVFAST_FLAW(return_before_barrier), DVFAST_FLAW(past_the_end),
