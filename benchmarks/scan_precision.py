@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 import dvfast
+from dvfast._engine import engine_of
 from dvfast.data import image_to_tensor, load_sample, pair_by_stem, resample
 from dvfast.evaluation import evaluate_points, match_points
 from dvfast.scan import PRECISIONS
@@ -37,6 +38,8 @@ def main(folder: Path, weights: str, radius: float) -> None:
     detector = (
         dvfast.Detector.load(path) if path.exists() else dvfast.Detector.from_pretrained(weights)
     )
+    engine = engine_of(detector.net)
+    precisions = [precision for precision in PRECISIONS if engine.why_not(precision) is None]
     reference = dvfast.Detector(
         copy.deepcopy(detector.net).double(),
         detector.settings,
@@ -44,16 +47,16 @@ def main(folder: Path, weights: str, radius: float) -> None:
         image_pixel_size=detector.image_pixel_size,
     )
     warnings.filterwarnings("ignore", "the scan engine cannot run this network")
-    deviations: dict[str, list[list[float]]] = {precision: [] for precision in PRECISIONS}
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {p: [] for p in PRECISIONS}
-    changed = dict.fromkeys(PRECISIONS, 0)
+    deviations: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {p: [] for p in precisions}
+    changed = dict.fromkeys(precisions, 0)
     for sample in track(pair_by_stem(folder), console=Console(stderr=True), transient=True):
         image, annotations = load_sample(sample)
         tensor = resample(image_to_tensor(image, detector.net.in_channels), detector.scale_of())
         settings = {"stride": detector.settings.stride, "padding": detector.settings.padding}
         expected = dvfast.scan(reference.net, tensor, **settings)
         expected_points = reference.detect(image).points
-        for precision in PRECISIONS:
+        for precision in precisions:
             votes = dvfast.scan(detector.net, tensor, precision=precision, **settings)
             deviations[precision].append(_deviation(votes, expected))
             points = detector.detect(image, precision=precision).points
@@ -71,7 +74,7 @@ def main(folder: Path, weights: str, radius: float) -> None:
         "F1",
     ):
         table.add_column(heading, justify="right")
-    for precision in PRECISIONS:
+    for precision in precisions:
         each = np.array(deviations[precision])
         evaluation = evaluate_points(found[precision], radius)
         table.add_row(

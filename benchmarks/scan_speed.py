@@ -106,7 +106,7 @@ def measure(size: int, repeats: int) -> dict[str, Any]:
     def scan(precision: str, stride: int = 1) -> Tensor:
         return dvfast.scan(net, image, precision=precision, stride=stride)  # type: ignore[arg-type]
 
-    bfloat16 = engine_of(net).why_not_bfloat16() is None
+    bfloat16 = engine_of(net).why_not("bfloat16") is None
     exact = scan("exact")
     for found, tolerance in (
         (scan("float32"), 1e-4),

@@ -9,50 +9,30 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ._library import cpu_info, ops
+from ._packing import (
+    TRUNK_LAYERS,
+    WINOGRAD_OUTPUTS,
+    Convolution,
+    Layer,
+    pack,
+    pack_bfloat16,
+    pack_matrices,
+    winograd_weight,
+)
 from .nn import POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
 __all__ = ["Engine", "engine_of", "why_not"]
 
-_PANEL_WIDTH = 32  # these three as in csrc/core/network.h
-_CHANNEL_BLOCK = 16
-_MAX_HEAD_LAYERS = 8
+_MAX_HEAD_LAYERS = 8  # as in csrc/core/network.h
 _BFLOAT16_PIXELS = 16  # as in csrc/core/bfloat16_network.h
-_TRUNK = 3  # layers
-
-# F(4x4, 5x5), csrc/core/winograd.h. Its finite points, one more being infinity.
-_WINOGRAD_OUTPUTS = 4
-_WINOGRAD_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-
-
-class _Layer(NamedTuple):
-    """Packed for a kernel; in the order of the operators' arguments."""
-
-    weight: Tensor
-    bias: Tensor
-    kernel_size: int
-
-
-class _Convolution:
-    """The weights of a layer as ``[tap, input channel, output]``, row of taps by row."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        assert layer.bias is not None
-        self.kernel_size = layer.kernel_size[0]
-        self.weight = layer.weight.detach().permute(2, 3, 1, 0).flatten(0, 1).clone()
-        self.bias = layer.bias.detach().clone()
-
-    def filled_up(self, inputs: int, output_block: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias with zeros for inputs and outputs that only a packing has."""
-        missing = -len(self.bias) % output_block
-        weight = F.pad(self.weight, (0, missing, 0, inputs - self.weight.shape[1]))
-        return weight, F.pad(self.bias, (0, missing))
+_MATRIX_PRECISIONS = {"bfloat16": 0, "tf32": 1, "float32": 2}  # csrc/cuda/matrix_precision.h
+_MOST_MATRIX_VOTES = 5  # csrc/cuda/vote_head_tensor_cores.h
 
 
 class Engine:
@@ -62,11 +42,12 @@ class Engine:
         self.num_votes = net.num_votes
         self._originals = [parameter.detach().clone() for parameter in net.parameters()]
         convolutions = [net.conv1, net.conv2, net.conv3, *cast(Sequence[nn.Conv2d], net.head)]
-        self._convolutions = [_Convolution(layer) for layer in convolutions]
-        self._layers = _pack(self._convolutions, net.in_channels)
+        self._convolutions = [Convolution(layer) for layer in convolutions]
+        self._layers = pack(self._convolutions, net.in_channels)
+        self._device = net.conv1.weight.device
         # Made when they are first needed.
         self._winograd: Tensor | None = None
-        self._bfloat16: list[_Layer] | None = None
+        self._packed: dict[str, list[Layer]] = {}
 
     def is_of(self, net: DeepVotingNet) -> bool:
         """Whether these are the weights that the network has now, however they may have changed."""
@@ -77,35 +58,67 @@ class Engine:
         )
 
     @property
-    def num_hidden_layers(self) -> int:
-        return len(self._layers) - _TRUNK - 1
+    def _has_one_hidden_layer(self) -> bool:
+        return len(self._layers) == TRUNK_LAYERS + 2
 
-    def why_not_bfloat16(self) -> str | None:
-        """What keeps the engine from bfloat16; ``None`` if nothing does."""
-        if self.num_hidden_layers != 1:
-            return f"a network with one hidden layer, not {self.num_hidden_layers}"
-        if not cpu_info()["matrix_unit"]:
+    def why_not(self, precision: str) -> str | None:
+        """What it takes that is not there; ``None`` if the precision can be had."""
+        if precision in ("exact", "float32"):
+            return None
+        if not self._has_one_hidden_layer:
+            return "a network with one hidden layer"
+        if self._device.type == "cuda":
+            if not self._has_tensor_cores:
+                return (
+                    "a CUDA device of compute capability 8.0 and a network of at most "
+                    f"{_MOST_MATRIX_VOTES} votes"
+                )
+        elif precision == "tf32":
+            return "a CUDA device"
+        elif not cpu_info()["matrix_unit"]:
             return "a CPU with AMX, on Linux"
         return None
 
+    @property
+    def _has_tensor_cores(self) -> bool:
+        return (
+            self._device.type == "cuda"
+            and torch.cuda.get_device_capability(self._device) >= (8, 0)
+            and self.num_votes <= _MOST_MATRIX_VOTES
+        )
+
+    def _kernels(
+        self, precision: str, stride: int
+    ) -> Literal["exact", "winograd", "bfloat16", "matrix"]:
+        """Which kernels run: those that are as accurate as was asked, and fastest."""
+        if precision == "exact" or not self._has_one_hidden_layer:
+            return "exact"
+        if self._device.type == "cuda":
+            return "matrix" if self._has_tensor_cores else "exact"
+        if precision == "bfloat16":
+            return "bfloat16"
+        return "winograd" if POOLED_STRIDE % stride == 0 else "exact"
+
     def block(self, precision: str, stride: int) -> tuple[int, int]:
         """Rows and columns of votes between which an image may be cut into tiles."""
-        if precision == "bfloat16":
-            return 1, _BFLOAT16_PIXELS
-        if precision == "float32" and self.num_hidden_layers == 1 and POOLED_STRIDE % stride == 0:
-            side = _WINOGRAD_OUTPUTS * POOLED_STRIDE // stride
+        kernels = self._kernels(precision, stride)
+        if kernels == "winograd":
+            side = WINOGRAD_OUTPUTS * POOLED_STRIDE // stride
             return side, side
-        return 1, 1
+        return (1, _BFLOAT16_PIXELS) if kernels == "bfloat16" else (1, 1)
 
     def votes(self, images: Tensor, stride: int, precision: str = "exact") -> Tensor:
         """Votes ``[B, 3k, h, w]`` of every ``stride``-th patch of ``[B, H, W, C]``."""
-        if precision == "bfloat16":
+        kernels = self._kernels(precision, stride)
+        if kernels == "bfloat16":
             return self._bfloat16_votes(images, stride)
+        if kernels == "matrix":
+            return self._matrix_votes(images, stride, precision)
         features = images
-        trunk, head = self._layers[:_TRUNK], self._layers[_TRUNK:]
+        trunk, head = self._layers[:TRUNK_LAYERS], self._layers[TRUNK_LAYERS:]
         for layer, geometry in zip(trunk, trunk_geometry(stride), strict=True):
             features = ops.trunk_layer(features, *layer, *geometry)
-        if self.block(precision, stride) > (1, 1):
+        if kernels == "winograd":
             return self._winograd_votes(features, POOLED_STRIDE // stride)
         weights, biases, kernel_sizes = zip(*head, strict=True)
         votes: Tensor = ops.vote_head(
@@ -114,34 +127,48 @@ class Engine:
         return votes
 
     def _winograd_votes(self, features: Tensor, dilation: int) -> Tensor:
-        first, last = self._layers[_TRUNK:]
+        first, last = self._layers[TRUNK_LAYERS:]
         if self._winograd is None:
-            self._winograd = _winograd_weight(first.weight)
+            self._winograd = winograd_weight(first.weight)
         votes: Tensor = ops.winograd_head(
             features, self._winograd, first.bias, last.weight, last.bias, self.num_votes, dilation
         )
         return votes
 
     def _bfloat16_votes(self, images: Tensor, stride: int) -> Tensor:
-        if self._bfloat16 is None:
-            self._bfloat16 = _pack_bfloat16(self._convolutions, images.shape[3])
-        conv1, *others, first, last = self._bfloat16
+        if "amx" not in self._packed:
+            self._packed["amx"] = pack_bfloat16(self._convolutions, images.shape[3])
+        conv1, *trunk, first, last = self._packed["amx"]
         geometry = trunk_geometry(stride)
         # An image has few channels and needs its precision: the first layer stays in float32.
         features = ops.trunk_layer(images, *conv1, *geometry[0]).bfloat16()
-        for layer, place in zip(others, geometry[1:], strict=True):
+        for layer, place in zip(trunk, geometry[1:], strict=True):
             features = ops.bfloat16_trunk_layer(features, *layer, *place)
         votes: Tensor = ops.bfloat16_head(
-            features,
-            first.weight,
-            first.bias,
-            last.weight,
-            last.bias,
-            self.num_votes,
-            first.kernel_size,
-            *_head_geometry(stride),
+            features, *first[:2], *last[:2], self.num_votes, *_window(first, stride)
         )
         return votes
+
+    def _matrix_votes(self, images: Tensor, stride: int, precision: str) -> Tensor:
+        if precision not in self._packed:
+            packed = pack_matrices(self._convolutions, images.shape[3], precision)
+            self._packed[precision] = packed
+        conv1, *trunk, first, last = self._packed[precision]
+        number = _MATRIX_PRECISIONS[precision]
+        geometry = trunk_geometry(stride)
+        features = ops.trunk_layer(images, *conv1, *geometry[0])
+        if precision == "bfloat16":
+            features = features.bfloat16()
+        for layer, place in zip(trunk, geometry[1:], strict=True):
+            features = ops.matrix_trunk_layer(features, *layer, *place, number)
+        votes: Tensor = ops.matrix_vote_head(
+            features, *first[:2], *last[:2], self.num_votes, *_window(first, stride), number
+        )
+        return votes
+
+
+def _window(layer: Layer, stride: int) -> tuple[int, int, int]:
+    return (layer.kernel_size, *_head_geometry(stride))
 
 
 def _head_geometry(stride: int) -> tuple[int, int]:
@@ -222,53 +249,3 @@ def _why_not_layer(layer: nn.Module, kernel_size: int, channels: int) -> str | N
     if "forward" in vars(layer):
         return "has a forward of its own"
     return None
-
-
-def _pack(convolutions: Sequence[_Convolution], channels: int) -> list[_Layer]:
-    layers = []
-    for i, layer in enumerate(convolutions):
-        if _TRUNK < i == len(convolutions) - 1:
-            layers.append(_pack_last(layer, channels))
-        else:
-            layers.append(_pack_panels(layer, channels, _CHANNEL_BLOCK))
-        channels = len(layers[-1].bias)
-    return layers
-
-
-def _pack_panels(layer: _Convolution, channels: int, output_block: int) -> _Layer:
-    """``[panel, tap * input channel, output of the panel]``, for maps of so many channels."""
-    weight, _ = layer.filled_up(channels, _PANEL_WIDTH)
-    _, bias = layer.filled_up(channels, output_block)
-    panels = weight.flatten(0, 1).reshape(weight.shape[:2].numel(), -1, _PANEL_WIDTH)
-    return _Layer(panels.transpose(0, 1).contiguous(), bias, layer.kernel_size)
-
-
-def _pack_last(layer: _Convolution, channels: int) -> _Layer:
-    """``[output, input]`` of the last of several layers."""
-    weight, bias = layer.filled_up(channels, 1)
-    return _Layer(weight[0].T.contiguous(), bias, 1)
-
-
-def _pack_bfloat16(convolutions: Sequence[_Convolution], channels: int) -> list[_Layer]:
-    """Of a network with one hidden layer; see ``csrc/core/bfloat16_network.h``."""
-    layers = [_pack_panels(convolutions[0], channels, _PANEL_WIDTH)]
-    for layer in convolutions[1:-1]:
-        weight, bias = layer.filled_up(len(layers[-1].bias), _PANEL_WIDTH)
-        # tap, block and pair of inputs, one of the pair; panel, half of it, output
-        parts = weight.reshape(len(weight), -1, 16, 2, len(bias) // _PANEL_WIDTH, 2, 16)
-        panels = parts.permute(4, 0, 1, 5, 2, 6, 3).reshape(
-            len(bias) // _PANEL_WIDTH, -1, _PANEL_WIDTH
-        )
-        layers.append(_Layer(panels.bfloat16().contiguous(), bias, layer.kernel_size))
-    return [*layers, _pack_last(convolutions[-1], len(layers[-1].bias))]
-
-
-def _winograd_weight(weight: Tensor) -> Tensor:
-    """Transform packed 5x5 kernels: ``[panel, 25 * C, 32]`` -> ``[panel, 64 * C, 32]``."""
-    points = torch.tensor(_WINOGRAD_POINTS, dtype=torch.float64)
-    others = (points[:, None] - points).fill_diagonal_(1).prod(dim=1)
-    finite = points[:, None] ** torch.arange(5) / others[:, None]
-    transform = torch.cat([finite, torch.eye(5, dtype=torch.float64)[-1:]]).to(weight.device)
-    kernels = weight.double().reshape(len(weight), 5, 5, -1, _PANEL_WIDTH)
-    products = torch.einsum("iy,jx,pyxco->pijco", transform, transform, kernels)
-    return products.flatten(1, 3).to(weight.dtype).contiguous()

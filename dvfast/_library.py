@@ -158,6 +158,7 @@ def _fake_trunk_layer(
     dilation: int,
     pool_stride: int,
     pool_dilation: int,
+    *_: int,
 ) -> Tensor:
     lengths = [_num_windows(n, (kernel_size - 1) * dilation, 1) for n in features.shape[1:3]]
     if pool_stride:
@@ -165,12 +166,12 @@ def _fake_trunk_layer(
     return features.new_empty(features.shape[0], *lengths, bias.shape[0])
 
 
-for _name in ("trunk_layer", "bfloat16_trunk_layer"):
+for _name in ("trunk_layer", "bfloat16_trunk_layer", "matrix_trunk_layer"):
     torch.library.register_fake(f"dvfast::{_name}", _fake_trunk_layer)
 
 
 def _fake_votes(
-    features: Tensor, num_votes: int, kernel_size: int, dilation: int, stride: int
+    features: Tensor, num_votes: int, kernel_size: int, dilation: int, stride: int, *_: int
 ) -> Tensor:
     reach = (kernel_size - 1) * dilation
     lengths = [_num_windows(n, reach, stride) for n in features.shape[1:3]]
@@ -195,8 +196,7 @@ def _(
     return _fake_votes(features, num_votes, 5, dilation, 1)
 
 
-@torch.library.register_fake("dvfast::bfloat16_head")
-def _(
+def _fake_two_layers(
     features: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -205,6 +205,10 @@ def _(
     *geometry: int,
 ) -> Tensor:
     return _fake_votes(features, *geometry)
+
+
+for _name in ("bfloat16_head", "matrix_vote_head"):
+    torch.library.register_fake(f"dvfast::{_name}", _fake_two_layers)
 
 
 # --- Gradients ------------------------------------------------------------------------------------
@@ -301,6 +305,8 @@ for _name in (
     "winograd_head",
     "bfloat16_trunk_layer",
     "bfloat16_head",
+    "matrix_trunk_layer",
+    "matrix_vote_head",
 ):
     _refuse_gradient(_name)
 

@@ -79,10 +79,10 @@ _detection_options = _options(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["exact", "float32", "bfloat16"]),
+        type=click.Choice(["exact", "float32", "tf32", "bfloat16"]),
         default="float32",
         show_default=True,
-        help="exact: the same bits in every mode; bfloat16: fastest, coarse, on CPUs with AMX.",
+        help="exact: the same bits in every mode; bfloat16: fastest, coarse, with AMX or a GPU.",
     ),
     click.option(
         "--threshold",

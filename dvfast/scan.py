@@ -21,7 +21,7 @@ from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
 __all__ = ["PADDINGS", "PRECISIONS", "Precision", "pad_image", "scan"]
 
-Precision = Literal["exact", "float32", "bfloat16"]
+Precision = Literal["exact", "float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _MARGIN = PATCH_SIZE // 2
 
@@ -70,9 +70,10 @@ def scan(
         that a pixel's votes have the same bits in either mode, at any stride, in any tile, batch
         or crop (that holds its surroundings), with any number of threads. ``"float32"``: as
         accurate (offsets within 1e-3 pixel, confidences within 1e-5) and several times as fast in
-        ``"fast"`` mode at strides 1, 2 and 4, by Winograd's algorithm; the same bits at these
-        strides and in any tile, and those of ``"exact"`` otherwise. ``"bfloat16"``: faster again
-        and coarser (see docs/precision.md), in ``"fast"`` mode on a CPU with AMX.
+        ``"fast"`` mode: by Winograd's algorithm at strides 1, 2 and 4 on a CPU, the same bits in
+        any tile; by three products of TF32 on a GPU. Otherwise the bits of ``"exact"``.
+        ``"bfloat16"`` and ``"tf32"``: faster again and coarser (docs/scanning.md), in ``"fast"``
+        mode, the former on a CPU with AMX, both on a GPU of compute capability 8.0.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -127,12 +128,12 @@ def scan(
         engine = None
     else:
         engine = engine_of(net)
-    if precision == "bfloat16":
-        needs = engine.why_not_bfloat16() if engine else f"the scan engine, but {reason}"
+    if precision in ("tf32", "bfloat16"):
+        needs = engine.why_not(precision) if engine else f"the scan engine, but {reason}"
         if mode != "fast":
             needs = "mode='fast'"
         if needs:
-            raise InputError(f"precision 'bfloat16' needs {needs}; use 'float32'")
+            raise InputError(f"precision {precision!r} needs {needs}; use 'float32'")
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
     with _evaluating(net):

@@ -56,4 +56,11 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
   m.def(
       "bfloat16_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
       "Tensor last_bias, int num_votes, int kernel_size, int dilation, int stride) -> Tensor");
+  m.def(
+      "matrix_trunk_layer(Tensor features, Tensor weight, Tensor bias, int kernel_size, "
+      "int dilation, int pool_stride, int pool_dilation, int precision) -> Tensor");
+  m.def(
+      "matrix_vote_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
+      "Tensor last_bias, int num_votes, int kernel_size, int dilation, int stride, int precision)"
+      " -> Tensor");
 }

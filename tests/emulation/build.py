@@ -36,7 +36,8 @@ def build_all(folder: Path) -> dict[str, Path]:
             jobs[f"{variant}_{stem}.o"] = [*own, f"-I{EMULATION}", EMULATION / f"{stem}.cpp"]
     build.compile_all(folder, jobs)
     # Bound by tests/native with their own kernels; see emulation.cpp for the emulated ones.
-    points = [folder / "cpu_vote_targets.o", folder / "cpu_find_peaks.o"]
+    stems = ("vote_targets", "find_peaks", "winograd_head", "bfloat16_network")
+    points = [folder / f"cpu_{stem}.o" for stem in stems]
     cpu_module = build.link(folder, "cpu", without=["binding_emulation.o"])
     return {"cpu": cpu_module} | {v: build.link(folder, v, points) for v in VARIANTS}
 

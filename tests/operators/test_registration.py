@@ -19,19 +19,27 @@ from support import (
     random_features,
     random_logits,
     random_votes,
+    skip_without_kernel,
 )
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 import dvfast
-from dvfast._library import cpu_info
 
 ops = torch.ops.dvfast
 INFINITY = math.inf
 
 
 # Of the scan engine; without gradients.
-INFERENCE = ("trunk_layer", "vote_head", "winograd_head", "bfloat16_trunk_layer", "bfloat16_head")
+INFERENCE = (
+    "trunk_layer",
+    "vote_head",
+    "winograd_head",
+    "bfloat16_trunk_layer",
+    "bfloat16_head",
+    "matrix_trunk_layer",
+    "matrix_vote_head",
+)
 
 
 def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
@@ -43,6 +51,8 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
 
     first = numbers(2, (64 if name == "winograd_head" else 9) * 32, 32, dtype=dtype), numbers(64)
     last = numbers(6, 64), numbers(6)
+    # Of 3xTF32: two panels, 18 chunks, two parts.
+    matrix, last_matrix = (numbers(2, 18, 2, 2, 2, 32, 4), first[1]), (numbers(2, 8, 32), last[1])
     samples: list[tuple[Any, ...]] = []
     for features in map_layouts(numbers(2, 9, 20, 32, dtype=dtype)):
         empty = features[:, :1]
@@ -67,16 +77,17 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
                 (features, *first, *last, 2, 3, 1, 1),
                 (empty, *first, *last, 2, 3, 2, 1),
             ],
+            "matrix_trunk_layer": [
+                (features, *matrix, 3, 1, 0, 1, 2),
+                (features, *matrix, 3, 2, 2, 1, 2),
+                (empty, *matrix, 3, 1, 1, 1, 2),
+            ],
+            "matrix_vote_head": [
+                (features, *matrix, *last_matrix, 2, 3, 1, 1, 2),
+                (empty, *matrix, *last_matrix, 2, 3, 2, 1, 2),
+            ],
         }[name]
     return samples
-
-
-def skip_without_kernel(name: str, device: torch.device) -> None:
-    key = device.type.upper()
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"dvfast::{name}", key):
-        pytest.skip(f"no kernel for {device.type}")
-    if name.startswith("bfloat16") and device.type == "cpu" and not cpu_info()["matrix_unit"]:
-        pytest.skip("this CPU has no matrix unit")
 
 
 def sample_inputs(name: str, device: torch.device, dtype: torch.dtype) -> list[tuple[Any, ...]]:
@@ -147,7 +158,7 @@ OPERATORS = sorted(
 
 
 def test_every_operator_is_listed() -> None:
-    assert len(OPERATORS) == 19
+    assert len(OPERATORS) == 21
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -1,0 +1,142 @@
+// Trunk and head by matrix instructions: checks, allocation and launch. There is no other device
+// that has them in this form; cpu/bfloat16_network.h is the CPU's.
+#include <torch/csrc/stable/library.h>
+
+#include "../cuda/trunk_layer_tensor_cores.h"
+#include "../cuda/vote_head_tensor_cores.h"
+#include "cuda.h"
+#include "trunk_layer.h"
+#include "vote_head.h"
+
+namespace dvfast {
+namespace {
+
+constexpr const char* kNeeds =
+    ": needs compute capability 8.0, whole multiples of 16 channels, and at most five votes";
+
+MatrixPrecision matrix_precision(int64_t precision) {
+  STD_TORCH_CHECK(precision >= 0 && precision <= 2,
+                  "precision must be 0 (bfloat16), 1 (tf32) or 2 (float32), got ", precision);
+  return static_cast<MatrixPrecision>(precision);
+}
+
+// Words of 32 bits, as csrc/cuda/matrix_precision.h packs them.
+PackedLayer matrix_layer(const Tensor& weight, const Tensor& bias, int64_t taps, int64_t inputs,
+                         MatrixPrecision precision, const Tensor& features) {
+  check_dtype(weight, "weight", {ScalarType::Float});
+  check_same_device(weight, "weight", features, "features");
+  check_bias(bias, "bias", features);
+  const int64_t outputs = bias.size(0);
+  STD_TORCH_CHECK(outputs > 0 && outputs % kChannelBlock == 0,
+                  "bias must be filled up to a multiple of ", kChannelBlock, ", got ",
+                  describe(bias));
+  const int64_t chunk = precision == MatrixPrecision::kBfloat16 ? 32 : 16;
+  const int64_t parts = precision == MatrixPrecision::kFloat32 ? 2 : 1;
+  const int64_t words = filled_up(outputs, kPanelWidth) / kPanelWidth *
+                        (filled_up(taps * inputs, chunk) / chunk) * parts * 2 * 2 * 32 * 4;
+  STD_TORCH_CHECK(weight.is_contiguous() && weight.numel() == words,
+                  "weight must be packed for tensor cores in ", words, " contiguous words, got ",
+                  describe(weight));
+  return {static_cast<const float*>(weight.data_ptr()), static_cast<const float*>(bias.data_ptr()),
+          inputs, outputs};
+}
+
+PackedLayer last_matrix(const Tensor& weight, const Tensor& bias, int64_t num_votes, int64_t inputs,
+                        const Tensor& features) {
+  check_dtype(weight, "last_weight", {ScalarType::Float});
+  check_same_device(weight, "last_weight", features, "features");
+  check_bias(bias, "last_bias", features);
+  const int64_t outputs = kChannelsPerVote * num_votes;
+  const int64_t words = filled_up(inputs, kPanelWidth) * filled_up(outputs, 8);
+  STD_TORCH_CHECK(weight.is_contiguous() && weight.numel() == words && bias.size(0) == outputs,
+                  "last_weight must be packed for tensor cores in ", words,
+                  " contiguous numbers, with ", outputs, " in last_bias, got ", describe(weight),
+                  " and ", describe(bias));
+  return {static_cast<const float*>(weight.data_ptr()), static_cast<const float*>(bias.data_ptr()),
+          inputs, outputs};
+}
+
+// A view of bfloat16 maps as if they were float32: where there are sizes and strides to be known,
+// but no numbers to be read.
+FeaturesView<const float> without_data(const FeaturesView<const bfloat16>& view) {
+  return {nullptr,       view.batch,        view.height,   view.width,
+          view.channels, view.batch_stride, view.y_stride, view.x_stride};
+}
+
+Tensor matrix_trunk_layer(const Tensor& features, const Tensor& weight, const Tensor& bias,
+                          int64_t kernel_size, int64_t dilation, int64_t pool_stride,
+                          int64_t pool_dilation, int64_t precision) {
+  MatrixTrunkParams params{};
+  params.precision = matrix_precision(precision);
+  const bool half = params.precision == MatrixPrecision::kBfloat16;
+  if (half) {
+    params.rounded_input =
+        features_view<const bfloat16>(features, "features", ScalarType::BFloat16);
+    params.trunk.input = without_data(params.rounded_input);
+  } else {
+    params.trunk.input = features_view<const float>(features, "features");
+  }
+  const auto length = [&](int64_t size) {
+    return ops::trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
+  };
+  const int64_t height = length(params.trunk.input.height);
+  const int64_t width = length(params.trunk.input.width);
+  params.trunk.layer = matrix_layer(weight, bias, kernel_size * kernel_size,
+                                    params.trunk.input.channels, params.precision, features);
+  params.trunk.kernel_size = kernel_size;
+  params.trunk.dilation = dilation;
+  params.trunk.pool_stride = pool_stride;
+  params.trunk.pool_dilation = pool_dilation;
+  Tensor output = torch::stable::new_empty(
+      features, {params.trunk.input.batch, height, width, params.trunk.layer.outputs});
+  if (half) {
+    params.rounded_output = features_view<bfloat16>(output, "output", ScalarType::BFloat16);
+    const auto& view = params.rounded_output;
+    params.trunk.output = {nullptr,       view.batch,        view.height,   view.width,
+                           view.channels, view.batch_stride, view.y_stride, view.x_stride};
+  } else {
+    params.trunk.output = features_view<float>(output, "output");
+  }
+  if (output.numel() == 0) return output;
+  const CudaScope scope(features);
+  STD_TORCH_CHECK(has_matrix_trunk_layer(params), "matrix_trunk_layer", kNeeds);
+  CudaScope::check(launch_matrix_trunk_layer(params, scope.stream()), "matrix_trunk_layer");
+  return output;
+}
+
+Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tensor& bias,
+                        const Tensor& last_weight, const Tensor& last_bias, int64_t num_votes,
+                        int64_t kernel_size, int64_t dilation, int64_t stride, int64_t precision) {
+  MatrixHeadParams params{};
+  params.precision = matrix_precision(precision);
+  if (params.precision == MatrixPrecision::kBfloat16) {
+    params.rounded = features_view<const bfloat16>(features, "features", ScalarType::BFloat16);
+    params.head.features = without_data(params.rounded);
+  } else {
+    params.head.features = features_view<const float>(features, "features");
+  }
+  Tensor votes = ops::empty_votes(features, num_votes, kernel_size, dilation, stride);
+  params.head.votes = votes_view<float>(votes, "votes");
+  params.head.num_layers = 2;
+  params.head.layers[0] = matrix_layer(weight, bias, kernel_size * kernel_size,
+                                       params.head.features.channels, params.precision, features);
+  params.head.layers[1] =
+      last_matrix(last_weight, last_bias, num_votes, params.head.layers[0].outputs, features);
+  params.head.kernel_size = kernel_size;
+  params.head.dilation = dilation;
+  params.head.stride = stride;
+  if (votes.numel() == 0) return votes;
+  const CudaScope scope(features);
+  STD_TORCH_CHECK(has_matrix_vote_head(params), "matrix_vote_head", kNeeds);
+  CudaScope::check(launch_matrix_vote_head(params, scope.stream()), "matrix_vote_head");
+  return votes;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(dvfast, CUDA, m) {
+  m.impl("matrix_trunk_layer", TORCH_BOX(&matrix_trunk_layer));
+  m.impl("matrix_vote_head", TORCH_BOX(&matrix_vote_head));
+}
+
+}  // namespace dvfast

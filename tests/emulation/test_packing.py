@@ -1,0 +1,35 @@
+"""The scan engine packs for tensor cores as the emulated kernels expect."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from emulation import matrices
+from native.kernels import Array
+
+from dvfast._packing import Convolution, pack_matrices
+from dvfast.nn import DeepVotingNet
+
+
+def words(values: Array) -> Array:
+    return values.ravel().view(np.uint32)
+
+
+@pytest.mark.parametrize("precision", matrices.PRECISIONS)
+@pytest.mark.parametrize("channels", [(32, 32, 32), (5, 20, 48)], ids=str)
+def test_engine_packs_as_kernels_expect(channels: tuple[int, ...], precision: str) -> None:
+    torch.manual_seed(0)
+    net = DeepVotingNet(num_votes=3, channels=channels, hidden=(40,))
+    layers = [net.conv1, net.conv2, net.conv3, *net.head]
+    packed = pack_matrices([Convolution(layer) for layer in layers], 3, precision)
+    for before, layer, result in zip(packed[:-2], layers[1:-1], packed[1:-1], strict=True):
+        weight = layer.weight.detach().numpy()
+        fill = [(0, -n % 16) for n in weight.shape[:2]]
+        expected = matrices.pack_first(np.pad(weight, [*fill, (0, 0), (0, 0)]), precision)
+        assert weight.shape[1] <= len(before.bias) == weight.shape[1] + fill[1][1]
+        assert np.array_equal(words(result.weight.numpy()), words(expected))
+        assert len(result.bias) == weight.shape[0] + fill[0][1]
+    last = net.head[-1].weight.detach().flatten(1).numpy()
+    expected = matrices.pack_last(np.pad(last, [(0, 0), (0, 8)]))
+    assert np.array_equal(words(packed[-1].weight.numpy()), words(expected))
