@@ -58,15 +58,15 @@ class Engine:
         )
 
     @property
-    def _has_one_hidden_layer(self) -> bool:
-        return len(self._layers) == TRUNK_LAYERS + 2
+    def _num_hidden_layers(self) -> int:
+        return len(self._layers) - TRUNK_LAYERS - 1
 
     def why_not(self, precision: str) -> str | None:
         """What it takes that is not there; ``None`` if the precision can be had."""
         if precision in ("exact", "float32"):
             return None
-        if not self._has_one_hidden_layer:
-            return "a network with one hidden layer"
+        if self._num_hidden_layers != 1:
+            return f"a network with one hidden layer, not {self._num_hidden_layers}"
         if self._device.type == "cuda":
             if not self._has_tensor_cores:
                 return (
@@ -91,7 +91,7 @@ class Engine:
         self, precision: str, stride: int
     ) -> Literal["exact", "winograd", "bfloat16", "matrix"]:
         """Which kernels run: those that are as accurate as was asked, and fastest."""
-        if precision == "exact" or not self._has_one_hidden_layer:
+        if precision == "exact" or self._num_hidden_layers != 1:
             return "exact"
         if self._device.type == "cuda":
             return "matrix" if self._has_tensor_cores else "exact"

@@ -212,6 +212,9 @@ def test_bfloat16_says_what_it_needs(net: DeepVotingNet) -> None:
     needs = "precision 'bfloat16' needs {}; use 'float32'"
     with pytest.raises(InputError, match=needs.format("mode='fast'")):
         dvfast.scan(net, image, mode="sliding", precision="bfloat16")
+    if net.conv1.weight.device.type == "cpu":
+        with pytest.raises(InputError, match="precision 'tf32' needs a CUDA device; use 'float32'"):
+            dvfast.scan(net, image, precision="tf32")
     for hidden in ((), (8, 8)):
         message = needs.format(f"a network with one hidden layer, not {len(hidden)}")
         with pytest.raises(InputError, match=message):

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# What needs no package but torch, NumPy and pytest.
+_TESTS = ("tests/operators", "tests/test_nn.py", "tests/test_scan.py", "tests/test_scan_engine.py")
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 
@@ -48,6 +50,7 @@ def main() -> None:
         "memcheck": lambda: sanitizer(device, "memcheck"),
         "racecheck": lambda: sanitizer(device, "racecheck"),
         "benchmarks": lambda: benchmarks(device),
+        "scans": lambda: scans(device),
     }
     failed = []
     for name, step in steps.items():
@@ -110,7 +113,7 @@ def machine(device: str) -> dict[str, Any]:
 def tests(device: str) -> dict[str, int]:
     chosen = "not cuda" if device == "cpu" else "cuda"
     told = run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-m", chosen, "tests/operators"],
+        [sys.executable, "-m", "pytest", "-q", "-m", chosen, *_TESTS],
         DVFAST_REQUIRE_CUDA="0" if device == "cpu" else "1",
     )
     return {what: int(n) for n, what in re.findall(r"(\d+) (passed|skipped|failed)", told)}
@@ -162,9 +165,27 @@ def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
             "find_peaks scores": scores,
         }
 
-    cpu, other = everything("cpu"), everything(device)
+    torch.manual_seed(0)
+    nets = {
+        "RGB": dvfast.nn.DeepVotingNet(hidden=(40,) if small else (1024,)),
+        "grey": dvfast.nn.DeepVotingNet(5, 1, (20, 36, 48), hidden=(48,)),
+    }
+    images = {"RGB": torch.rand(3, side // 4, side // 4), "grey": torch.rand(1, 40, 61)}
+
+    def scans(where: str) -> dict[str, Any]:
+        return {
+            f"scan, {name}, {mode}, stride {stride}": dvfast.scan(
+                net.to(where), images[name].to(where), mode=mode, stride=stride
+            )
+            for name, net in nets.items()
+            for mode, stride in (("fast", 1), ("fast", 2), ("fast", 3), ("fast", 4), ("sliding", 4))
+        }
+
+    cpu = {**everything("cpu"), **scans("cpu")}
+    other = {**everything(device), **scans(device)}
     equal = {name: torch.equal(value, other[name].cpu()) for name, value in cpu.items()}
-    must = ("vote_map", "vote_map, bilinear", "parzen_density", "find_peaks")
+    must = ["vote_map", "vote_map, bilinear", "parzen_density", "find_peaks"]
+    must += [name for name in equal if name.startswith("scan")]
     broken = [name for name in must if not equal[name]]
     if broken:
         raise RuntimeError(f"not the CPU's bits: {broken}; all: {equal}")
@@ -190,12 +211,16 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     captured = votes.clone()
     with torch.cuda.graph(graph):
         result = dvfast.vote_density(captured, (200, 200))
+        peaks = dvfast.find_first_peaks(result[0], 40_000)
     captured.copy_(votes.flip(2))
     graph.replay()
     torch.cuda.synchronize()
+    again = dvfast.vote_density(votes.flip(2), (200, 200))
+    points = dvfast.find_peaks(again[0])[0]
     verdicts = {
         "side stream": torch.equal(on_side, expected),
-        "graph": torch.equal(result, dvfast.vote_density(votes.flip(2), (200, 200))),
+        "graph": torch.equal(result, again),
+        "peaks in a graph": torch.equal(peaks[0][: int(peaks[2])], points),
     }
     if not all(verdicts.values()):
         raise RuntimeError(str(verdicts))
@@ -225,6 +250,13 @@ def benchmarks(device: str) -> dict[str, Any]:
     import torch
 
     return on_device.all_benchmarks(torch.device(device), small=device == "cpu")
+
+
+def scans(device: str) -> dict[str, Any]:
+    import scan_on_device
+    import torch
+
+    return scan_on_device.all_scans(torch.device(device), small=device == "cpu")
 
 
 def run(command: list[str], **environment: str) -> str:

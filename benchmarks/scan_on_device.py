@@ -1,0 +1,118 @@
+"""The scan on one GPU, image to points: beside PyTorch's dense pass and the matrix rate.
+
+Run by ``make gpu-check``. As in on_device.py, times of a comparison are taken in turns, and results
+are compared before they are timed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from on_device import measure
+from torch import Tensor
+
+import dvfast
+from dvfast._engine import engine_of
+from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.scan import PRECISIONS, pad_image
+
+_CAPACITY = 65_536
+# Largest deviation from "exact" that a precision may have: offsets are some pixels.
+_TOLERANCE = {"exact": 0.0, "float32": 1e-3, "tf32": 0.05, "bfloat16": 0.5}
+
+
+def points_of(votes: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    density = dvfast.vote_density(votes, size)
+    return dvfast.find_first_peaks(density[0], _CAPACITY)
+
+
+def captured(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
+    """The same as a CUDA graph; itself where there is none."""
+    if device.type != "cuda":
+        return run
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    """FLOP per second of a product of square matrices, by PyTorch."""
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    seconds = measure({"product": lambda: a @ b}, device)["product"]
+    return 2 * side**3 / seconds
+
+
+@torch.inference_mode()
+def scanning(device: torch.device, side: int, *, peers: bool) -> dict[str, Any]:
+    torch.manual_seed(0)
+    net = DeepVotingNet().to(device).eval()
+    image = torch.rand(3, side, side, device=device)
+    size = (side, side)
+    padded = pad_image(image, PATCH_SIZE // 2)[None].contiguous(memory_format=torch.channels_last)
+    engine = engine_of(net)
+    exact = dvfast.scan(net, image)
+    deviation = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    for precision in (p for p in PRECISIONS if engine.why_not(p) is None):
+
+        def detect(precision: Any = precision) -> Any:
+            return points_of(dvfast.scan(net, image, precision=precision), size)
+
+        found = dvfast.scan(net, image, precision=precision)
+        deviation[precision] = float((found - exact).abs().max())
+        if not deviation[precision] <= _TOLERANCE[precision]:
+            raise SystemExit(f"{precision} is off by {deviation[precision]:.1e}: not worth timing")
+        runs[precision] = detect
+        runs[f"{precision}, graph"] = captured(detect, device)
+    if peers:
+        memory = {"memory_format": torch.channels_last}
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            plain = copy.deepcopy(net).to(dtype=dtype, **memory)
+            x = padded.to(dtype)
+
+            def dense(plain: DeepVotingNet = plain, x: Tensor = x) -> Any:
+                return points_of(dvfast.hybrid_activation(plain.dense(x)).float(), size)
+
+            runs[f"PyTorch, {name}"] = dense
+            runs[f"PyTorch compiled, {name}"] = torch.compile(dense)
+    seconds = measure(runs, device)
+    flops = 2.0 * side**2 * sum(p.numel() for p in net.parameters() if p.dim() == 4)
+    result = {
+        "side": side,
+        "seconds": seconds,
+        "deviation_from_exact": deviation,
+        "flops_per_second": {name: flops / value for name, value in seconds.items()},
+    }
+    if peers:
+        result["faster_than_the_best"] = {
+            name: min(seconds[f"PyTorch, {name}"], seconds[f"PyTorch compiled, {name}"])
+            / min(seconds[name], seconds[f"{name}, graph"])
+            for name in ("float32", "bfloat16")
+            if name in seconds
+        }
+    return result
+
+
+def all_scans(device: torch.device, *, small: bool = False) -> dict[str, Any]:
+    """Every comparison; `small` for a look at it on a CPU."""
+    return {
+        "matrix_flops_per_second": {
+            str(dtype): matrix_rate(device, dtype, 256 if small else 8192)
+            for dtype in (torch.bfloat16, torch.float32)
+        },
+        # Beyond, PyTorch's hidden map alone would take 64 GiB.
+        "scans": [
+            scanning(device, side, peers=side <= 1024 and not small)
+            for side in ((48,) if small else (400, 4096))
+        ],
+    }
