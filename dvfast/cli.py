@@ -150,6 +150,7 @@ def detect(
     cannot be read is reported, the others are done, and the exit code is 1.
     """
     from .data import list_images
+    from .scan import check_precision
 
     paths = list_images(images)
     single = output.suffix.lower().lstrip(".") in (*_FORMATS, "json")
@@ -164,6 +165,7 @@ def detect(
         raise click.UsageError("--format is for a folder; the extension of -o picks the format")
     _refuse_equal_stems(paths)
     detector = _load_detector(weights, device)
+    check_precision(detector.net, precision, mode)
     if not single:
         output.mkdir(parents=True, exist_ok=True)
     failed = 0

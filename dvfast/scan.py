@@ -19,7 +19,7 @@ from .errors import InputError
 from .functional import hybrid_activation
 from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
 
-__all__ = ["PADDINGS", "PRECISIONS", "Precision", "pad_image", "scan"]
+__all__ = ["PADDINGS", "PRECISIONS", "Precision", "check_precision", "pad_image", "scan"]
 
 Precision = Literal["exact", "float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -128,12 +128,7 @@ def scan(
         engine = None
     else:
         engine = engine_of(net)
-    if precision in ("tf32", "bfloat16"):
-        needs = engine.why_not(precision) if engine else f"the scan engine, but {reason}"
-        if mode != "fast":
-            needs = "mode='fast'"
-        if needs:
-            raise InputError(f"precision {precision!r} needs {needs}; use 'float32'")
+    _check_precision(precision, mode, engine, reason)
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
     with _evaluating(net):
@@ -142,6 +137,22 @@ def scan(
     return votes[
         :, :, first_row : first_row + grid.rows, first_column : first_column + grid.columns
     ]
+
+
+def check_precision(net: DeepVotingNet, precision: Precision, mode: str) -> None:
+    """Raise an InputError if a scan of this precision cannot be had, before there is an image."""
+    reason = why_not(net)
+    _check_precision(precision, mode, None if reason else engine_of(net), reason)
+
+
+def _check_precision(precision: str, mode: str, engine: Engine | None, reason: str | None) -> None:
+    if precision in ("exact", "float32"):
+        return
+    needs = engine.why_not(precision) if engine else f"the scan engine, but {reason}"
+    if mode != "fast":
+        needs = "mode='fast'"
+    if needs:
+        raise InputError(f"precision {precision!r} needs {needs}; use 'float32'")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import pytest
 import torch
 from native import network
 from torch import Tensor
+from torch.nn import functional as F
 
 import dvfast
 from dvfast import reference
+from dvfast._library import cpu_info
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -92,6 +94,14 @@ def map_layouts(features: Tensor) -> list[Tensor]:
     return [features, window, spread[::2, 1::2, ::3].copy_(features)]
 
 
+def skip_without_kernel(name: str, device: torch.device) -> None:
+    key = device.type.upper()
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"dvfast::{name}", key):
+        pytest.skip(f"no kernel for {device.type}")
+    if name.startswith("bfloat16") and device.type == "cpu" and not cpu_info()["matrix_unit"]:
+        pytest.skip("this CPU has no matrix unit")
+
+
 def packed(
     layer: network.Layer, channels: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
@@ -108,6 +118,33 @@ def packed_head(
         for arrays in network.packed_head(layers, channels)
     )
     return weights, biases
+
+
+def convolved_and_pooled(
+    features: Tensor, layer: network.Layer, geometry: tuple[int, int, int]
+) -> Tensor:
+    """The trunk's layer of maps ``[B, h, w, C]``, by PyTorch in float64."""
+    dilation, pool_stride, pool_dilation = geometry
+    weight, bias = (torch.from_numpy(x).to(features.device) for x in (layer.weight, layer.bias))
+    x = features.double().movedim(3, 1)
+    x = F.conv2d(x, weight.double(), bias.double(), dilation=dilation).relu()
+    if pool_stride:
+        x = F.max_pool2d(x, 2, stride=pool_stride, dilation=pool_dilation)
+    return x.movedim(1, 3)
+
+
+def votes_by_convolutions(
+    features: Tensor, layers: Sequence[network.Layer], dilation: int = 1, stride: int = 1
+) -> Tensor:
+    """Of maps ``[B, h, w, C]``, by PyTorch in float64."""
+    x = features.double().movedim(3, 1)
+    for i, layer in enumerate(layers):
+        weight, bias = (torch.from_numpy(p).to(x) for p in (layer.weight, layer.bias))
+        if i == 0:
+            x = F.conv2d(x, weight, bias, dilation=dilation, stride=stride)
+        else:
+            x = F.conv2d(x.relu(), weight, bias)
+    return reference.hybrid_activation(x)
 
 
 def votes_landing_on(

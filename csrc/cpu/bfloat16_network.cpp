@@ -35,6 +35,9 @@ namespace dvfast {
 
 bool has_matrix_unit() {
   static const bool allowed = [] {
+#if !defined(DVFAST_ONE_INSTRUCTION_SET)
+    if (instruction_set() != InstructionSet::kAvx512) return false;
+#endif
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bf16") ||
         !__builtin_cpu_supports("amx-bf16"))
       return false;

@@ -5,7 +5,8 @@
 
 namespace dvfast {
 
-// Whether the CPU has the unit and the system lets this process use it.
+// Whether the CPU has the unit and the system lets this process use it. Asking is what makes the
+// system allow it: to be called before any of the others.
 bool has_matrix_unit();
 
 // Rows [begin, end) of the output, row = b * height + y.

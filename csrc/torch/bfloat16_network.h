@@ -48,13 +48,14 @@ Tensor bfloat16_trunk_layer(const Tensor& features, const Tensor& weight, const 
                             int64_t pool_dilation) {
   Bfloat16TrunkParams params{};
   params.input = bfloat16_features(features);
+  const int64_t window = reach(kernel_size, dilation);
   params.layer =
       bfloat16_layer(weight, bias, kernel_size * kernel_size, params.input.channels, features);
   params.kernel_size = kernel_size;
   params.dilation = dilation;
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
-  check_row(num_windows(params.input.width, reach(kernel_size, dilation), 1), features);
+  check_row(num_windows(params.input.width, window, 1), features);
   const auto length = [&](int64_t size) {
     return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
   };

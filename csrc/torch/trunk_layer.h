@@ -23,18 +23,18 @@ Tensor trunk_layer(const Tensor& features, const Tensor& weight, const Tensor& b
                    int64_t pool_dilation) {
   TrunkLayerParams params{};
   params.input = features_view<const float>(features, "features");
+  const int64_t height =
+      trunk_length(params.input.height, kernel_size, dilation, pool_stride, pool_dilation);
+  const int64_t width =
+      trunk_length(params.input.width, kernel_size, dilation, pool_stride, pool_dilation);
   params.layer = packed_layer(weight, bias, kernel_size * kernel_size, params.input.channels,
                               "weight", features);
   params.kernel_size = kernel_size;
   params.dilation = dilation;
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
-  const auto length = [&](int64_t size) {
-    return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
-  };
   Tensor output =
-      torch::stable::new_empty(features, {params.input.batch, length(params.input.height),
-                                          length(params.input.width), params.layer.outputs});
+      torch::stable::new_empty(features, {params.input.batch, height, width, params.layer.outputs});
   params.output = features_view<float>(output, "output");
   if (output.numel() > 0) Device{features}(params);
   return output;

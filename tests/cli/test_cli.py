@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from click.testing import CliRunner, Result
 from skimage.io import imsave
 
 import dvfast
+from dvfast import _engine, _library
 from dvfast.cli import _app
 
 
@@ -211,6 +214,61 @@ def test_info_and_version() -> None:
     assert dvfast.__version__ in output
     assert "ihc" in output
     assert dvfast.__version__ in run("--version").output
+
+
+def test_info_names_the_kernels_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = {"instruction_set": "avx2", "matrix_unit": False}
+    monkeypatch.setattr(_library, "cpu_info", lambda: kernels)
+    assert re.search(r"CPU kernels: avx2$", run("info").output, re.MULTILINE)
+    kernels["matrix_unit"] = True
+    assert re.search(r"CPU kernels: avx2, AMX$", run("info").output, re.MULTILINE)
+    monkeypatch.undo()
+    assert f"CPU kernels: {_library.cpu_info()['instruction_set']}" in run("info").output
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate"])
+def test_precision_is_passed_on(
+    command: str, tiles: Path, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    detect = dvfast.Detector.detect
+
+    def watch(self: dvfast.Detector, *arguments: Any, **settings: Any) -> Any:
+        asked.append(settings.get("precision"))
+        return detect(self, *arguments, **settings)
+
+    monkeypatch.setattr(dvfast.Detector, "detect", watch)
+    arguments = [command, tiles, "-w", weights, *(["-o", tmp_path] if command == "detect" else [])]
+    for options, precision in (([], "float32"), (["--precision", "exact"], "exact")):
+        assert run(*arguments, *options).exit_code == 0
+        assert asked == [precision] * 2
+        asked.clear()
+    unknown = run(*arguments, "--precision", "double")
+    assert unknown.exit_code == 2
+    assert "--precision" in unknown.output
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate"])
+def test_bfloat16_that_cannot_be_had_is_one_clear_line(
+    command: str, tiles: Path, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = {"instruction_set": "avx512", "matrix_unit": False}
+    monkeypatch.setattr(_engine, "cpu_info", lambda: kernels)
+    written = tmp_path / "out"
+    arguments = ["-w", weights, "--precision", "bfloat16"]
+    arguments += ["-o", str(written)] if command == "detect" else []
+    image = tiles if command == "evaluate" else tiles / "first.png"
+    reasons = {(): "a CPU with AMX, on Linux"}
+    if command == "detect":
+        reasons[("--mode", "sliding")] = "mode='fast'"
+    for options, needs in reasons.items():
+        result = run(command, image, *arguments, *options)
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        error = f"Error: precision 'bfloat16' needs {needs}; use 'float32'"
+        assert result.output.splitlines().count(error) == 1
+        assert "Traceback" not in result.output
+        assert not list(written.glob("*"))
 
 
 def test_gradcheck_passes_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:

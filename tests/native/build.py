@@ -39,7 +39,7 @@ NEEDS = {
 }
 # In these the process itself chooses an instruction set, and sanitizers can watch each; what the
 # loader chooses runs before they are awake.
-CHOSEN_BY_THE_PROCESS = {"trunk_layer", "vote_head", "instruction_set"}
+CHOSEN_BY_THE_PROCESS = {"trunk_layer", "vote_head", "winograd_head", "instruction_set"}
 
 
 def cpu_runs(variant: str) -> bool:
@@ -48,6 +48,10 @@ def cpu_runs(variant: str) -> bool:
         if line.startswith("flags"):
             flags |= set(line.split(":")[1].split())
     return NEEDS.get(variant, set()) <= flags
+
+
+# What one process can be asked for; only one that the CPU has is run then.
+CAPABILITIES = ["portable", *(name for name in ("avx2", "avx512") if cpu_runs(name))]
 
 
 def build(folder: Path, variants: Sequence[str]) -> dict[str, Path]:
@@ -128,3 +132,11 @@ def run_sanitized(
     }
     command = [sys.executable, "-m", program, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def run_hostile(
+    program: str, module: Path, capability: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    return run_sanitized(
+        program, module, *arguments, environment={"DVFAST_CPU_CAPABILITY": capability}
+    )

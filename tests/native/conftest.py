@@ -21,3 +21,12 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def native(modules: dict[str, Path]) -> ModuleType:
     """The kernels as they are shipped."""
     return build.load(modules["shipped"])
+
+
+@pytest.fixture(
+    scope="session", params=[variant for variant in build.VARIANTS if variant != "sanitized"]
+)
+def variant(request: pytest.FixtureRequest, modules: dict[str, Path]) -> ModuleType:
+    if request.param not in modules:
+        pytest.skip(f"this CPU has no {request.param}")
+    return build.load(modules[request.param])

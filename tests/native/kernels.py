@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -21,6 +22,19 @@ NO_LIMIT = 1e6
 
 def whole(total: int) -> Ranges:
     return [(0, total)]
+
+
+def in_pieces(total: int) -> Ranges:
+    random = np.random.default_rng(total)
+    cuts = sorted({0, total, *random.integers(0, total + 1, 7).tolist()})
+    return random.permutation([*itertools.pairwise(cuts), (total, total)]).tolist()
+
+
+def one_by_one(total: int) -> Ranges:
+    return [(i, i + 1) for i in reversed(range(total))]
+
+
+CUTS: tuple[Split, ...] = (in_pieces, one_by_one)
 
 
 def function(module: ModuleType, name: str, array: Array) -> Callable[..., Any]:

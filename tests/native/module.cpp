@@ -115,6 +115,8 @@ PYBIND11_MODULE(dvfast_kernels, m) {
   m.def("num_blocks", &num_blocks);
   define_votes(m);
   define_network(m);
+  define_winograd(m);
+  define_bfloat16(m);
 }
 
 }  // namespace dvfast::test

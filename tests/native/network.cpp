@@ -1,28 +1,10 @@
 // The kernels of the network. Maps are [B, h, w, C], layers come packed.
 #include "../../csrc/cpu/trunk_layer.h"
 #include "../../csrc/cpu/vote_head.h"
-#include "arrays.h"
+#include "maps.h"
 
 namespace dvfast::test {
 namespace {
-
-using Arrays = std::vector<py::array>;
-
-template <typename T>
-FeaturesView<T> features_view(const py::array& array) {
-  const auto map = Array<T>::of(array);
-  if (array.ndim() != 4 || (array.size() > 0 && array.shape(3) > 1 && map.stride(3) != 1)) {
-    throw py::value_error("[B, h, w, C] with the channels side by side was expected");
-  }
-  return {map.data(),     array.shape(0), array.shape(1), array.shape(2),
-          array.shape(3), map.stride(0),  map.stride(1),  map.stride(2)};
-}
-
-// weight [panels, depth, kPanelWidth], or [3k, inputs] of the last layer
-PackedLayer packed_layer(const py::array& weight, const py::array& bias, int64_t inputs) {
-  return {Array<const float>::of(weight).data(), Array<const float>::of(bias).data(), inputs,
-          bias.shape(0)};
-}
 
 VoteHeadParams head_params(const py::array& features, const Arrays& weights, const Arrays& biases,
                            const py::array& votes, int64_t kernel_size, int64_t dilation,

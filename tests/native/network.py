@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from native.kernels import Array, Split, whole
@@ -16,6 +17,7 @@ from native.kernels import Array, Split, whole
 PANEL_WIDTH = 32  # these three as in csrc/core/network.h
 CHANNEL_BLOCK = 16
 PARTIAL_SUMS = 16
+BFLOAT16_NAN = 0x7FC0
 ROUNDING = 2.0**-24  # the relative error of one float32 operation
 
 
@@ -82,6 +84,11 @@ def random_map(shape: tuple[int, ...], seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+def no_number(dtype: np.dtype[Any]) -> Any:
+    """NaN; halves travel as uint16."""
+    return np.uint16(BFLOAT16_NAN) if dtype == np.uint16 else np.nan
+
+
 def sliced(values: Array) -> Array:
     """Gaps of NaN between pixels, rows and images, in a buffer that ends with the last pixel."""
     if values.size == 0:
@@ -90,7 +97,7 @@ def sliced(values: Array) -> Array:
     for n, gap in zip(values.shape[:0:-1], (3, 5, 7), strict=True):
         steps.insert(0, n * steps[0] + gap)
     last = sum((n - 1) * step for n, step in zip(values.shape, steps, strict=True))
-    buffer = np.full(last + 1, np.nan, values.dtype)
+    buffer = np.full(last + 1, no_number(values.dtype), values.dtype)
     strides = [step * values.itemsize for step in steps]
     view = np.lib.stride_tricks.as_strided(buffer, values.shape, strides, writeable=True)
     view[...] = values
@@ -105,11 +112,37 @@ def buffer_of(view: Array) -> Array:
     )
 
 
+def assert_gaps_untouched(view: Array) -> None:
+    """Nothing was written between the pixels and rows of what `sliced` made."""
+    buffer = buffer_of(view)
+    if view.dtype == np.uint16:
+        assert (buffer == BFLOAT16_NAN).sum() == buffer.size - (view != BFLOAT16_NAN).sum()
+    else:
+        assert np.isnan(buffer).sum() == buffer.size - view.size + np.isnan(view).sum()
+
+
+def windows_with(where: Array, kernel_size: int, dilation: int = 1, stride: int = 1) -> Array:
+    """Which windows of ``[B, h, w]`` hold one of the given places."""
+    reach = (kernel_size - 1) * dilation + 1
+    windows = np.lib.stride_tricks.sliding_window_view(where, (reach, reach), axis=(1, 2))
+    return windows[:, ::stride, ::stride, ::dilation, ::dilation].any(axis=(3, 4))
+
+
 def num_windows(size: int, kernel_size: int, dilation: int, stride: int = 1) -> int:
     return max(0, (size - (kernel_size - 1) * dilation - 1) // stride + 1)
 
 
 # --- The kernels ----------------------------------------------------------------------------------
+
+
+def shape_of_trunk(
+    features: Array, kernel_size: int, dilation: int, pool_stride: int, pool_dilation: int
+) -> tuple[int, int, int]:
+    """Images, rows and columns of what a layer gives."""
+    height, width = (num_windows(n, kernel_size, dilation) for n in features.shape[1:3])
+    if pool_stride:
+        height, width = (num_windows(n, 2, pool_dilation, pool_stride) for n in (height, width))
+    return len(features), height, width
 
 
 def trunk_layer(
@@ -124,14 +157,25 @@ def trunk_layer(
     split: Split = whole,
 ) -> Array:
     weight, bias = layer.packed(features.shape[3])
-    height, width = (num_windows(n, layer.kernel_size, dilation) for n in features.shape[1:3])
-    if pool_stride:
-        height, width = (num_windows(n, 2, pool_dilation, pool_stride) for n in (height, width))
-    output = layout(np.full((len(features), height, width, len(bias)), np.nan, np.float32))
     geometry = (layer.kernel_size, dilation, pool_stride, pool_dilation)
-    for part in split(len(features) * height):
+    shape = shape_of_trunk(features, *geometry)
+    output = layout(np.full((*shape, len(bias)), np.nan, np.float32))
+    for part in split(shape[0] * shape[1]):
         module.trunk_layer(layout(features), weight, bias, output, *geometry, *part)
     return output
+
+
+def empty_votes(
+    features: Array,
+    layers: Sequence[Layer],
+    dilation: int,
+    stride: int,
+    layout: Callable[[Array], Array],
+) -> Array:
+    kernel_size = layers[0].kernel_size
+    height, width = (num_windows(n, kernel_size, dilation, stride) for n in features.shape[1:3])
+    shape = (len(features), height, width, len(layers[-1].bias))
+    return np.moveaxis(layout(np.full(shape, np.nan, np.float32)), 3, 1)
 
 
 def vote_head(
@@ -145,9 +189,7 @@ def vote_head(
     split: Split = whole,
 ) -> Array:
     kernel_size = layers[0].kernel_size
-    height, width = (num_windows(n, kernel_size, dilation, stride) for n in features.shape[1:3])
-    shape = (len(features), len(layers[-1].bias), height, width)
-    votes = np.moveaxis(layout(np.moveaxis(np.full(shape, np.nan, np.float32), 1, 3)), 3, 1)
+    votes = empty_votes(features, layers, dilation, stride, layout)
     packed = packed_head(layers, features.shape[3])
     arguments = (layout(features), *packed, votes, kernel_size, dilation, stride)
     for part in split(module.vote_head_runs(*arguments)):

@@ -182,6 +182,13 @@ def bits(values: Array) -> bytes:
     return np.where(np.isnan(values), np.float32(math.nan), values).tobytes()
 
 
+def assert_same_bits(actual: Array, expected: Array, case: object) -> None:
+    assert actual.shape == expected.shape
+    if bits(actual) != bits(expected):
+        np.testing.assert_array_equal(actual, expected, str(case))
+        raise AssertionError(f"zeros differ in their sign: {case}")
+
+
 def digest(module: ModuleType) -> str:
     results = (bits(case.run(module)) for cases in CASES.values() for case in cases)
     return hashlib.sha256(b"".join(results)).hexdigest()

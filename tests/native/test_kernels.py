@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -159,13 +158,8 @@ def test_every_instruction_set_gives_the_same_bits(
 def test_work_may_be_cut_anywhere_and_done_in_any_order(
     native: ModuleType, name: str, dtype: str
 ) -> None:
-    def in_pieces(total: int) -> list[tuple[int, int]]:
-        cuts = sorted({0, total, *np.random.default_rng(total).integers(0, total + 1, 7).tolist()})
-        pieces = [*itertools.pairwise(cuts), (total, total)]
-        return [pieces[i] for i in np.random.default_rng(total).permutation(len(pieces))]
-
     run, _ = CASES[name]
-    assert_same_bits(run(native, dtype, in_pieces), run(native, dtype, whole))
+    assert_same_bits(run(native, dtype, kernels.in_pieces), run(native, dtype, whole))
 
 
 def test_hostile_inputs_are_in_bounds_and_defined(modules: dict[str, Path]) -> None:

@@ -15,43 +15,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 from native import build, network
-from native.kernels import Array
-from native.network_cases import CASES, Case, Trunk, bits, digest
-
-VARIANTS = [variant for variant in build.VARIANTS if variant != "sanitized"]
-# Only one that the CPU has is run when it is asked for.
-CAPABILITIES = ["portable", *(name for name in ("avx2", "avx512") if build.cpu_runs(name))]
+from native.kernels import CUTS, Array
+from native.network_cases import CASES, Case, Trunk, assert_same_bits, digest
 
 each_group = pytest.mark.parametrize("group", CASES)
-
-
-@pytest.fixture(scope="session", params=VARIANTS)
-def variant(request: pytest.FixtureRequest, modules: dict[str, Path]) -> ModuleType:
-    if request.param not in modules:
-        pytest.skip(f"this CPU has no {request.param}")
-    return build.load(modules[request.param])
 
 
 @functools.cache
 def model(case: Case, module: ModuleType) -> Array:
     return case.model(module)
-
-
-def in_pieces(total: int) -> list[tuple[int, int]]:
-    random = np.random.default_rng(total)
-    cuts = sorted({0, total, *random.integers(0, total + 1, 4).tolist()})
-    return random.permutation([*itertools.pairwise(cuts), (total, total)]).tolist()
-
-
-def one_by_one(total: int) -> list[tuple[int, int]]:
-    return [(i, i + 1) for i in reversed(range(total))]
-
-
-def assert_same_bits(actual: Array, expected: Array, case: Case) -> None:
-    assert actual.shape == expected.shape
-    if bits(actual) != bits(expected):
-        np.testing.assert_array_equal(actual, expected, str(case))
-        raise AssertionError(f"zeros differ in their sign: {case}")
 
 
 @each_group
@@ -78,7 +50,7 @@ def test_every_sum_is_in_the_one_order(variant: ModuleType, native: ModuleType, 
 def test_work_may_be_cut_anywhere_and_done_in_any_order(
     variant: ModuleType, native: ModuleType, group: str
 ) -> None:
-    for case, split in itertools.product(CASES[group], (in_pieces, one_by_one)):
+    for case, split in itertools.product(CASES[group], CUTS):
         assert_same_bits(case.run(variant, split), model(case, native), case)
 
 
@@ -89,12 +61,10 @@ def test_maps_may_be_parts_of_larger_ones(
     for case in CASES[group]:
         result = case.run(variant, layout=network.sliced)
         assert_same_bits(result, model(case, native), case)
-        # Nothing is written between rows and pixels.
-        buffer = network.buffer_of(result)
-        assert np.isnan(buffer).sum() == buffer.size - result.size + np.isnan(result).sum(), case
+        network.assert_gaps_untouched(result)
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("capability", build.CAPABILITIES)
 def test_the_instruction_set_can_be_asked_for(
     modules: dict[str, Path], native: ModuleType, capability: str
 ) -> None:
@@ -122,22 +92,18 @@ def test_nan_comes_out_where_a_window_holds_it(variant: ModuleType) -> None:
         is_nan[tuple(random.integers(0, features.shape[:3], (3, 3)).T)] = True
         features[is_nan, random.integers(0, 3, is_nan.sum())] = np.nan
 
-        def held(kernel_size: int, dilation: int, stride: int, where: Array = is_nan) -> Array:
-            reach = (kernel_size - 1) * dilation + 1
-            windows = np.lib.stride_tricks.sliding_window_view(where, (reach, reach), axis=(1, 2))
-            return windows[:, ::stride, ::stride, ::dilation, ::dilation].any(axis=(3, 4))
-
         for dilation, pool_stride, pool_dilation in ((1, 0, 1), (2, 0, 1), (1, 2, 1), (2, 1, 3)):
             output = network.trunk_layer(
                 variant, features, layer, dilation=dilation, pool_stride=pool_stride,
                 pool_dilation=pool_dilation,
             )  # fmt: skip
-            expected = held(3, dilation, 1)
+            expected = network.windows_with(is_nan, 3, dilation)
             if pool_stride:
-                expected = held(2, pool_dilation, pool_stride, expected)
+                expected = network.windows_with(expected, 2, pool_dilation, pool_stride)
             assert np.array_equal(np.isnan(output), np.repeat(expected[..., None], 16, 3))
         votes = network.vote_head(variant, features, head, dilation=2, stride=3)
-        assert np.array_equal(np.isnan(votes), np.repeat(held(3, 2, 3)[:, None], 6, 1))
+        expected = network.windows_with(is_nan, 3, 2, 3)
+        assert np.array_equal(np.isnan(votes), np.repeat(expected[:, None], 6, 1))
 
 
 def test_infinity_is_a_number(variant: ModuleType) -> None:
@@ -176,21 +142,14 @@ def test_the_model_rounds_once() -> None:
     assert checked > 3000
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("capability", build.CAPABILITIES)
 def test_every_access_is_in_bounds_and_defined(modules: dict[str, Path], capability: str) -> None:
-    def hostile(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return build.run_sanitized(
-            "native.hostile_network",
-            modules["sanitized"],
-            *arguments,
-            environment={"DVFAST_CPU_CAPABILITY": capability},
-        )
-
-    result = hostile()
+    program, module = "native.hostile_network", modules["sanitized"]
+    result = build.run_hostile(program, module, capability)
     assert result.returncode == 0, result.stderr
     # The sanitizers see what vectors load and store.
     for argument in ("features", "weight", "bias", "output", "last"):
-        caught = hostile(argument)
+        caught = build.run_hostile(program, module, capability, argument)
         assert caught.returncode != 0, argument
         assert "ERROR: AddressSanitizer" in caught.stderr, argument
         assert re.search(rf"dvfast::({capability}|only)::", caught.stderr), argument

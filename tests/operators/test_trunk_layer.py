@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 import torch
 from native import network
-from support import assert_near, map_layouts, over_threads, packed, random_features
+from support import (
+    assert_near,
+    convolved_and_pooled,
+    map_layouts,
+    over_threads,
+    packed,
+    random_features,
+)
 from torch import Tensor
-from torch.nn import functional as F
 
 from dvfast.nn import trunk_geometry
 
@@ -28,16 +34,6 @@ GEOMETRIES = [
 LAYERS = [(3, 32, 6), (1, 16, 2), (16, 48, 4), (48, 80, 6), (20, 5, 3), (300, 16, 1)]
 
 
-def convolved(features: Tensor, layer: network.Layer, geometry: tuple[int, int, int]) -> Tensor:
-    dilation, pool_stride, pool_dilation = geometry
-    weight, bias = (torch.from_numpy(x).to(features.device) for x in (layer.weight, layer.bias))
-    x = features.double().movedim(3, 1)
-    x = F.conv2d(x, weight.double(), bias.double(), dilation=dilation).relu()
-    if pool_stride:
-        x = F.max_pool2d(x, 2, stride=pool_stride, dilation=pool_dilation)
-    return x.movedim(1, 3)
-
-
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize(("channels", "outputs", "kernel_size"), LAYERS)
 def test_agrees_with_convolution(
@@ -50,7 +46,7 @@ def test_agrees_with_convolution(
     layer = network.random_layer(channels, outputs, kernel_size, 0)
     features = random_features((2, 21, 27, channels)).to(device)
     weight, bias = packed(layer, channels, device)
-    expected = convolved(features, layer, geometry)
+    expected = convolved_and_pooled(features, layer, geometry)
     results = [trunk_layer(x, weight, bias, kernel_size, *geometry) for x in map_layouts(features)]
     assert_near(results[0][..., :outputs], expected, absolute=ABSOLUTE)
     assert results[0].shape[3] == len(bias)
@@ -88,7 +84,7 @@ def test_not_finite(device: torch.device, number: float) -> None:
     layer = network.random_layer(3, 16, 3, 0)
     for geometry in ((1, 0, 1), (1, 1, 1), (1, 2, 1)):
         result = trunk_layer(features, *packed(layer, 3, device), 3, *geometry)
-        expected = convolved(features, layer, geometry)
+        expected = convolved_and_pooled(features, layer, geometry)
         assert_near(result, expected, absolute=ABSOLUTE)
         assert result.isfinite().logical_not().any()
 

@@ -14,11 +14,9 @@ from support import (
     over_threads,
     packed_head,
     random_features,
+    votes_by_convolutions,
 )
 from torch import Tensor
-from torch.nn import functional as F
-
-import dvfast
 
 vote_head = torch.ops.dvfast.vote_head
 
@@ -35,19 +33,6 @@ HEADS: list[tuple[int, tuple[int, ...], int, int, int, int]] = [
     (1, (32, 48), 4, 2, 3, 1),
     (16, (16, 40, 8, 16, 16, 24, 16), 1, 1, 1, 5),
 ]
-
-
-def votes_of(
-    features: Tensor, layers: list[network.Layer], dilation: int = 1, stride: int = 1
-) -> Tensor:
-    x = features.double().movedim(3, 1)
-    for i, layer in enumerate(layers):
-        weight, bias = (torch.from_numpy(p).to(x) for p in (layer.weight, layer.bias))
-        if i == 0:
-            x = F.conv2d(x, weight, bias, dilation=dilation, stride=stride)
-        else:
-            x = F.conv2d(x.relu(), weight, bias)
-    return dvfast.reference.hybrid_activation(x)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +52,7 @@ def test_agrees_with_convolutions(
     geometry = (num_votes, kernel_size, dilation, stride)
     for batch, height, width in ((2, 4, 9), (1, 1, 23), (5, 1, 1), (1, 13, 1)):
         features = random_features((batch, height + reach, width + reach, channels)).to(device)
-        expected = votes_of(features, layers, dilation, stride)
+        expected = votes_by_convolutions(features, layers, dilation, stride)
         weights, biases = packed_head(layers, channels, device)
         results = [vote_head(x, weights, biases, *geometry) for x in map_layouts(features)]
         assert_near(results[0], expected, absolute=ABSOLUTE)
@@ -110,7 +95,7 @@ def test_not_finite(device: torch.device, number: float, hidden: tuple[int, ...]
     features[0, 3, 6, 5] = number
     layers = network.random_head(16, hidden, 2, 3)
     votes = vote_head(features, *packed_head(layers, 16, device), 2, 3, 1, 1)
-    assert_near(votes, votes_of(features, layers), absolute=ABSOLUTE)
+    assert_near(votes, votes_by_convolutions(features, layers), absolute=ABSOLUTE)
 
 
 def test_nothing_in_nothing_out(device: torch.device) -> None:

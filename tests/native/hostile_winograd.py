@@ -1,0 +1,57 @@
+"""The head by Winograd's algorithm in a build that stops at the first misstep; prints a digest.
+
+Every buffer is exactly as large as it must be. Given the name of an argument, the last number of it
+is missing. Run by test_winograd.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from native import build, network, winograd
+from native.hostile_network import one_short
+from native.network_cases import bits
+
+
+def overrun(module: ModuleType, argument: str) -> None:
+    layers = network.random_head(16, (32,), 1)
+    (weight, last), (bias, last_bias) = network.packed_head(
+        [winograd.transformed(layers[0]), layers[1]], 16
+    )
+    arrays = {
+        "features": network.random_map((1, 8, 8, 16)),
+        "weight": weight,
+        "bias": bias,
+        "last": last,
+        "votes": np.zeros((1, 3, 4, 4), np.float32),
+    }
+    arrays[argument] = one_short(arrays[argument])
+    features, weight, bias, last, votes = arrays.values()
+    module.winograd_head(features, [weight, last], [bias, last_bias], votes, 1, 0, 1)
+
+
+def digest(module: ModuleType) -> str:
+    """Of all results; and all of the work."""
+    results = hashlib.sha256()
+    for i, case in enumerate(itertools.chain(winograd.EMPTY, *winograd.CASES.values())):
+        # Pairs of cases are rows and columns of one length; the buffer of a part ends with it, too.
+        layout = network.sliced if i // 2 % 2 else np.asarray
+        results.update(bits(case.run(module, layout=layout)))
+    return results.hexdigest()
+
+
+def main(path: Path, argument: str | None) -> None:
+    module = build.load(path)
+    if argument:
+        overrun(module, argument)
+    else:
+        print(digest(module))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
