@@ -25,10 +25,10 @@ Precision = Literal["exact", "float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _MARGIN = PATCH_SIZE // 2
 
-# Working memory is bounded by these, not by the image. No map of a tile has more numbers than this
-# (the engine holds two at a time), no band of PyTorch's head more in its widest hidden layer; of
-# patches, more at once are slower, as they no longer fit the cache.
-_MAP_NUMBERS = 3_000_000
+# Working memory is bounded by these, not by the image. No map of a tile (the engine holds two at a
+# time), with the tile itself, has more numbers than this; no band of PyTorch's head more in its
+# widest hidden layer; of patches, more at once are slower, as they no longer fit the cache.
+_MAP_NUMBERS = 4_500_000
 _BAND_NUMBERS = 6_000_000
 _PATCHES_PER_BATCH = 128
 
@@ -196,7 +196,7 @@ def _scan_grid(
     """Votes of the grid, tile by tile. The padded image is never made whole."""
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     tile_rows, tile_columns = (
-        _tile_of_pixels(grid, _round_up(max(net.channels), 16), block)
+        _tile_of_pixels(grid, _round_up(max(net.channels), 16), net.in_channels, block)
         if mode == "fast"
         else (max(1, _PATCHES_PER_BATCH // grid.columns), _PATCHES_PER_BATCH)
     )
@@ -226,11 +226,14 @@ def _scan_grid(
     return votes
 
 
-def _tile_of_pixels(grid: _Grid, channels: int, block: tuple[int, int]) -> tuple[int, int]:
+def _tile_of_pixels(
+    grid: _Grid, channels: int, in_channels: int, block: tuple[int, int]
+) -> tuple[int, int]:
     """Rows and columns of votes whose maps, with all that their windows reach, stay bounded."""
     # The largest map comes after the first pooling, whose stride leaves that much of the image.
+    # Of the tile there are two copies, as it was padded and with its channels side by side.
     pool_stride = trunk_geometry(grid.stride)[0][1]
-    numbers = _MAP_NUMBERS // channels * pool_stride**2
+    numbers = _MAP_NUMBERS * pool_stride**2 // (channels + 2 * in_channels * pool_stride**2)
 
     def even_parts(total: int, pixels: int, step: int) -> int:
         most = max(step, (pixels - PATCH_SIZE) // grid.stride // step * step)

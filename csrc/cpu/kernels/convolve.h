@@ -36,7 +36,7 @@ void convolve_pixels(const float* input, int64_t any_step, const Taps& taps, con
   for (int64_t row = 0; row < taps.rows; ++row) {
     for (int64_t tap = 0; tap < taps.count; ++tap) {
       const float* x = input + row * taps.row_step + tap * taps.step;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int64_t i = 0; i < taps.length; ++i) {
         Vector weights[kVectors];
 #pragma GCC unroll 4

@@ -3,7 +3,7 @@
 #include "vote_layer.h"
 
 // So many runs go through a layer together.
-constexpr int64_t kRunsPerBlock = 16;
+constexpr int64_t kRunsPerBlock = 8;
 // So many hidden units at a time, their weights in the second cache (0.8 MB of the default
 // network), while all blocks go by; so few pixels that their partial sums do not crowd it.
 constexpr int64_t kHiddenPerPass = 256;

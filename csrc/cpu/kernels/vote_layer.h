@@ -13,7 +13,7 @@ void add_inputs(const float* hidden, int64_t hidden_step, int64_t count, const f
   Vector sums[kPixels][kOutputs][kPartVectors];
 #pragma GCC unroll 16
   for (int p = 0; p < kPixels; ++p)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int o = 0; o < kOutputs; ++o)
 #pragma GCC unroll 4
       for (int v = 0; v < kPartVectors; ++v)
@@ -23,12 +23,12 @@ void add_inputs(const float* hidden, int64_t hidden_step, int64_t count, const f
     for (int v = 0; v < kPartVectors; ++v) {
       const int64_t first = i + v * Simd::kLanes;
       Vector weights[kOutputs];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
       for (int o = 0; o < kOutputs; ++o) weights[o] = Simd::load(weight + o * weight_step + first);
 #pragma GCC unroll 16
       for (int p = 0; p < kPixels; ++p) {
         const Vector value = Simd::load(hidden + p * hidden_step + first);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int o = 0; o < kOutputs; ++o)
           sums[p][o][v] = Simd::multiply_add(value, weights[o], sums[p][o][v]);
       }
@@ -36,32 +36,43 @@ void add_inputs(const float* hidden, int64_t hidden_step, int64_t count, const f
   }
 #pragma GCC unroll 16
   for (int p = 0; p < kPixels; ++p)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int o = 0; o < kOutputs; ++o)
 #pragma GCC unroll 4
       for (int v = 0; v < kPartVectors; ++v)
         Simd::store(parts + p * parts_step + o * kPartialSums + v * Simd::kLanes, sums[p][o][v]);
 }
 
+// As many pixels at a time as the registers hold.
+template <int kOutputs>
+inline void add_to_outputs(const float* hidden, int64_t hidden_step, int64_t pixels, int64_t count,
+                           const float* weight, int64_t weight_step, float* parts,
+                           int64_t parts_step) {
+  constexpr int kRegisters = Simd::kMaxPixels * Simd::kVectors;
+  constexpr int kPixels = std::max(1, kRegisters / (kOutputs * kPartVectors));
+  int64_t p = 0;
+  for (; p + kPixels <= pixels; p += kPixels)
+    add_inputs<kPixels, kOutputs>(hidden + p * hidden_step, hidden_step, count, weight, weight_step,
+                                  parts + p * parts_step, parts_step);
+  for (; p < pixels; ++p)
+    add_inputs<1, kOutputs>(hidden + p * hidden_step, hidden_step, count, weight, weight_step,
+                            parts + p * parts_step, parts_step);
+}
+
 // Inputs [first, first + count) of the last layer, for `pixels` pixels.
 inline void add_to_votes(const float* hidden, int64_t hidden_step, int64_t pixels, int64_t first,
                          int64_t count, const PackedLayer& layer, float* parts) {
-  constexpr int kOutputs = kChannelsPerVote;
-  constexpr int kPixels = Simd::kMaxPixels * Simd::kVectors / (kOutputs * kPartVectors);
   const int64_t weight_step = (layer.inputs + kChannelBlock - 1) / kChannelBlock * kChannelBlock;
   const int64_t parts_step = layer.outputs * kPartialSums;
-  for (int64_t output = 0; output < layer.outputs; output += kOutputs) {
-    const float* weight = layer.weight + output * weight_step + first;
-    float* to = parts + output * kPartialSums;
-    int64_t p = 0;
-    if constexpr (kPixels > 1)
-      for (; p + kPixels <= pixels; p += kPixels)
-        add_inputs<kPixels, kOutputs>(hidden + p * hidden_step, hidden_step, count, weight,
-                                      weight_step, to + p * parts_step, parts_step);
-    for (; p < pixels; ++p)
-      add_inputs<1, kOutputs>(hidden + p * hidden_step, hidden_step, count, weight, weight_step,
-                              to + p * parts_step, parts_step);
-  }
+  const auto add = [&](auto add_some, int64_t output) {
+    add_some(hidden, hidden_step, pixels, count, layer.weight + output * weight_step + first,
+             weight_step, parts + output * kPartialSums, parts_step);
+  };
+  // Two votes at a time read what is hidden half as often.
+  int64_t output = 0;
+  for (; output + 2 * kChannelsPerVote <= layer.outputs; output += 2 * kChannelsPerVote)
+    add(add_to_outputs<2 * kChannelsPerVote>, output);
+  if (output < layer.outputs) add(add_to_outputs<kChannelsPerVote>, output);
 }
 
 // The votes of one pixel from its partial sums.
