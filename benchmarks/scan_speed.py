@@ -119,8 +119,10 @@ def measure(size: int, repeats: int) -> dict[str, Any]:
     ):
         torch.testing.assert_close(found, exact[:, :, : found.shape[2]], rtol=0, atol=tolerance)
 
+    peaks: list[float] = []
     runs: dict[str, _Run] = {
         "exact": lambda: scan("exact"),
+        "peak": lambda: peaks.append(fma_peak(threads)),
         "float32": lambda: scan("float32"),
         "PyTorch, bands of 8": lambda: torch_dense(net, padded, 1, 8),
         "PyTorch, bands of 16": lambda: torch_dense(net, padded, 1, 16),
@@ -138,23 +140,20 @@ def measure(size: int, repeats: int) -> dict[str, Any]:
         runs[f"sliding window, stride {stride}"] = lambda strip=strip, stride=stride: torch_sliding(
             net, strip, stride
         )
-    peaks: list[float] = []
-    runs["peak"] = lambda: peaks.append(fma_peak(threads))
     seconds = in_turns(runs, repeats)
     for name in list(seconds):
         if name.startswith("sliding window"):
             stride = int(name[-1]) if name[-1].isdigit() else 1
             rows = -(-size // stride)
             seconds[name] = [value * rows / _PART for value in seconds[name]]
-    rates = [flops(net, size) / value for value in seconds["exact"]]
-    shares = [rate / peak for rate, peak in zip(rates, peaks[1:], strict=True)]
+    at_peak = [flops(net, size) / peak for peak in peaks[1:]]
 
     def best(*names: str) -> list[float]:
         return min((seconds[name] for name in names), key=statistics.median)
 
     peer = best("PyTorch, bands of 8", "PyTorch, bands of 16", "PyTorch compiled")
     rows = {
-        "exact: share of the FMA peak": (statistics.median(shares), 0.0),
+        "exact: share of the FMA peak": ratio(at_peak, seconds["exact"]),
         "exact / PyTorch": ratio(peer, seconds["exact"]),
         "float32 / PyTorch": ratio(peer, seconds["float32"]),
         "exact / sliding window": ratio(seconds["sliding window"], seconds["exact"]),
