@@ -198,21 +198,20 @@ struct ConvolutionTile {
   static __device__ __forceinline__ void add_chunk(const Stage& stage, float (&sums)[8][8]) {
     const float* features = my_features(stage);
     const float* weights = my_weights(stage);
+    // Two at a time: four leave too few registers on some architectures.
 #pragma unroll 1
-    for (int k = 0; k < kChunk; k += 4) {
-      float numbers[4][8];
+    for (int k = 0; k < kChunk; k += 2) {
+      float numbers[2][8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float4 four = *reinterpret_cast<const float4*>(features + i * kRows * kPitch);
-        numbers[0][i] = four.x;
-        numbers[1][i] = four.y;
-        numbers[2][i] = four.z;
-        numbers[3][i] = four.w;
+        const float2 two = *reinterpret_cast<const float2*>(features + i * kRows * kPitch);
+        numbers[0][i] = two.x;
+        numbers[1][i] = two.y;
       }
 #pragma unroll
-      for (int j = 0; j < 4; ++j) add(numbers[j], weights + j * kPanelWidth, sums);
-      features += 4;
-      weights += 4 * kPanelWidth;
+      for (int j = 0; j < 2; ++j) add(numbers[j], weights + j * kPanelWidth, sums);
+      features += 2;
+      weights += 2 * kPanelWidth;
     }
   }
 

@@ -40,7 +40,10 @@ def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[st
 OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
 
 
-@pytest.mark.parametrize(("architecture", "sources"), [("sm_80", OF_THE_NETWORK), ("sm_90", CUDA)])
+@pytest.mark.parametrize(
+    ("architecture", "sources"),
+    [("sm_80", OF_THE_NETWORK), ("sm_90", CUDA), ("sm_120", OF_THE_NETWORK)],
+)
 def test_no_kernel_spills_or_has_a_stack_frame(
     tmp_path: Path, architecture: str, sources: list[Path]
 ) -> None:
