@@ -129,6 +129,7 @@ def measure(size: int, repeats: int) -> dict[str, Any]:
         "PyTorch compiled": lambda: compiled(net, padded, 1, 8),
         "PyTorch bfloat16": lambda: torch_dense(half, padded.bfloat16(), 1, 16),
         "PyTorch bfloat16, bands of 8": lambda: torch_dense(half, padded.bfloat16(), 1, 8),
+        "PyTorch bfloat16 compiled": lambda: compiled(half, padded.bfloat16(), 1, 16),
         "sliding window": lambda: torch_sliding(net, part, 1),
     }
     if bfloat16:
@@ -160,7 +161,9 @@ def measure(size: int, repeats: int) -> dict[str, Any]:
         "float32 / sliding window": ratio(seconds["sliding window"], seconds["float32"]),
     }
     if bfloat16:
-        half_peer = best("PyTorch bfloat16", "PyTorch bfloat16, bands of 8")
+        half_peer = best(
+            "PyTorch bfloat16", "PyTorch bfloat16, bands of 8", "PyTorch bfloat16 compiled"
+        )
         rows["bfloat16 / PyTorch in bfloat16"] = ratio(half_peer, seconds["bfloat16"])
     for stride in (3, 4):
         name = f"exact / sliding window, both at stride {stride}"
