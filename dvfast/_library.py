@@ -11,12 +11,12 @@ import ctypes
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["build_info", "cpu_info", "grid_length", "ops"]
+__all__ = ["arithmetic_peak", "build_info", "cpu_info", "grid_length", "ops"]
 
 
 def _find_library() -> Path:
@@ -56,6 +56,17 @@ def cpu_info() -> dict[str, Any]:
         "instruction_set": library.dvfast_instruction_set().decode(),
         "matrix_unit": library.dvfast_has_matrix_unit(),
     }
+
+
+def arithmetic_peak(unit: Literal["vector", "matrix"], threads: int, rounds: int) -> float:
+    """FLOP per second of multiply-adds in registers: float32 vectors, or bfloat16 in AMX."""
+    if unit == "matrix" and not cpu_info()["matrix_unit"]:
+        raise RuntimeError("this CPU has no matrix unit")
+    library = ctypes.CDLL(str(_PATH))
+    library.dvfast_arithmetic_peak.restype = ctypes.c_double
+    library.dvfast_arithmetic_peak.argtypes = [ctypes.c_bool, ctypes.c_int, ctypes.c_int64]
+    peak: float = library.dvfast_arithmetic_peak(unit == "matrix", threads, rounds)
+    return peak
 
 
 def grid_length(size: int, stride: int, offset: float) -> int:

@@ -24,6 +24,7 @@ namespace dvfast::amx {
 // clang-format off: the vector type comes first
 #include "kernels/simd.h"
 #include "kernels/bfloat16_network.h"
+#include "kernels/matrix_peak.h"
 // clang-format on
 }  // namespace dvfast::amx
 #pragma GCC pop_options
@@ -60,6 +61,10 @@ void bfloat16_head(const Bfloat16HeadParams& params, int64_t begin, int64_t end)
   amx::bfloat16_head(params, begin, end);
 }
 
+double multiply_add_matrices(int64_t rounds, uint32_t seed, float& sum) {
+  return amx::multiply_add_matrices(rounds, seed, sum);
+}
+
 #else
 
 bool has_matrix_unit() { return false; }
@@ -67,6 +72,7 @@ bool has_matrix_unit() { return false; }
 void bfloat16_trunk_layer(const Bfloat16TrunkParams&, int64_t, int64_t) { std::abort(); }
 int64_t bfloat16_head_groups(const Bfloat16HeadParams&) { std::abort(); }
 void bfloat16_head(const Bfloat16HeadParams&, int64_t, int64_t) { std::abort(); }
+double multiply_add_matrices(int64_t, uint32_t, float&) { std::abort(); }
 
 #endif
 

@@ -16,4 +16,7 @@ void bfloat16_trunk_layer(const Bfloat16TrunkParams& params, int64_t begin, int6
 int64_t bfloat16_head_groups(const Bfloat16HeadParams& params);
 void bfloat16_head(const Bfloat16HeadParams& params, int64_t begin, int64_t end);
 
+// Products of tiles in registers, `rounds` times four; returns how many operations they were.
+double multiply_add_matrices(int64_t rounds, uint32_t seed, float& sum);
+
 }  // namespace dvfast

@@ -1,6 +1,7 @@
 // How the binary was built, as JSON, for dvfast.build_info(), and what it runs on.
 #include <torch/headeronly/version.h>
 
+#include "../cpu/arithmetic_peak.h"
 #include "../cpu/bfloat16_network.h"
 #include "../cpu/instruction_set.h"
 
@@ -24,4 +25,12 @@ extern "C" __attribute__((visibility("default"))) const char* dvfast_instruction
 
 extern "C" __attribute__((visibility("default"))) bool dvfast_has_matrix_unit() {
   return dvfast::has_matrix_unit();
+}
+
+extern "C" __attribute__((visibility("default"))) double dvfast_arithmetic_peak(bool matrix,
+                                                                                int threads,
+                                                                                int64_t rounds) {
+  using dvfast::ArithmeticUnit;
+  return dvfast::arithmetic_peak(matrix ? ArithmeticUnit::kMatrix : ArithmeticUnit::kVector,
+                                 threads, rounds);
 }

@@ -17,7 +17,7 @@ from skimage.io import imsave
 
 import dvfast
 from dvfast import _engine, _library
-from dvfast.cli import _app
+from dvfast.cli.app import app
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def tiles(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(_app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_detect_writes_every_format(tiles: Path, tmp_path: Path, weights: str) -> None:

@@ -1,0 +1,101 @@
+"""What a user chooses from: accuracy against speed, on annotated images."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .._engine import engine_of
+from ..data import load_sample, pair_by_stem
+from ..detection import Detector
+from ..evaluation import evaluate_points
+from ..scan import PRECISIONS, Precision
+from ..weights import available
+from .contest import Contender, Contest, Entry, Settings
+
+__all__ = ["ENTRIES"]
+
+# A detection counts within so many pixels of a click: the mean radius of a nucleus in these images.
+_RADIUS = 6.6
+_STRIDES = (1, 2, 3, 4, 6, 8)
+_TIMED = 4  # images; F1 is that of all of them
+
+_Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def _facts(pairs: _Pairs, **facts: Any) -> dict[str, Any]:
+    micro = evaluate_points(pairs, _RADIUS).micro
+    scores = {"F1": micro.f1, "precision": micro.precision, "recall": micro.recall}
+    return {**facts, **{name: f"{score:.4f}" for name, score in scores.items()}}
+
+
+def _detectors(settings: Settings) -> list[tuple[str, Precision, int, Detector]]:
+    choices = []
+    for name in available():
+        detector = Detector.from_pretrained(name).to(settings.device)
+        engine = engine_of(detector.net)
+        for precision in PRECISIONS:
+            if engine.why_not(precision) is None:
+                choices += [(name, precision, stride, detector) for stride in _STRIDES]
+    return choices
+
+
+def _frontier(settings: Settings) -> Contest:
+    assert settings.data is not None
+    samples = [load_sample(sample) for sample in pair_by_stem(settings.data)]
+    few = [image for image, _ in samples[:: -(-len(samples) // _TIMED)]]
+    contenders = []
+    scales = set()
+
+    def detect_few(detector: Detector, precision: Precision, stride: int) -> None:
+        for image in few:
+            detector.detect(image, precision=precision, stride=stride)
+
+    for name, precision, stride, detector in _detectors(settings):
+        pairs = [
+            (detector.detect(image, precision=precision, stride=stride).points, clicks)
+            for image, clicks in samples
+        ]
+        own = " (default)" if (precision, stride) == ("float32", detector.settings.stride) else ""
+        contenders.append(
+            Contender(
+                f"dvfast {name}, {precision}, stride {stride}{own}",
+                partial(detect_few, detector, precision, stride),
+                True,
+                facts=_facts(pairs),
+            )
+        )
+        scales.add(detector.scale_of())
+
+    def verify() -> None:
+        for contender in contenders:
+            assert float(contender.facts["F1"]) > 0, f"{contender.name} finds nothing"
+
+    pixels = sum(image.shape[0] * image.shape[1] for image in few)
+    main = next((c.name for c in contenders if c.name.endswith("(default)")), None)
+    return Contest(
+        contenders,
+        verify,
+        pixels,
+        main,
+        notes=[
+            f"{len(samples)} images, {sum(len(clicks) for _, clicks in samples):,} annotations; "
+            f"F1 one-to-one, micro, within {_RADIUS} pixels.",
+            "Mpx/s counts the pixels of the images as they came; at the network's scale there are "
+            f"{' or '.join(f'{scale**2:g}' for scale in sorted(scales))} times as many.",
+        ],
+    )
+
+
+ENTRIES = (
+    Entry(
+        "frontier",
+        "frontier",
+        "Accuracy against speed, from image to nuclei",
+        _frontier,
+        needs="data",
+        repeats=5,
+    ),
+)

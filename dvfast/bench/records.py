@@ -1,0 +1,86 @@
+"""Results on disk: one JSON file per machine, written after every contest."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ..data import atomic_path
+from ..errors import InputError
+
+__all__ = ["Record", "load_record"]
+
+_FORMAT = 1
+
+
+def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a record.
+
+    Raises
+    ------
+    InputError
+        If the file is not a record of this format.
+    """
+    try:
+        record = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a record of benchmarks: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise InputError(
+            f"{path}: not a record of benchmarks in format {_FORMAT}; `dvfast bench -o` writes one"
+        )
+    return record
+
+
+class Record:
+    """A file of results that grows contest by contest, so that a run can be taken up again."""
+
+    def __init__(self, path: Path | None, conditions: dict[str, Any], *, fresh: bool) -> None:
+        self._path = path
+        self._data: dict[str, Any] = {
+            "format": _FORMAT,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **conditions,
+            "contests": {},
+        }
+        if path is None or fresh or not path.exists():
+            return
+        found = load_record(path)
+        differences = [
+            f"{key} {found.get(key)!r} there, {value!r} now"
+            for key, value in _flat(conditions).items()
+            if _flat(found).get(key) != value
+        ]
+        if differences:
+            raise InputError(
+                f"{path}: was measured under other conditions ({'; '.join(differences)}); name "
+                "another file, or start anew with --fresh"
+            )
+        self._data = found
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return self._data
+
+    def has(self, name: str) -> bool:
+        """Whether this contest has been measured."""
+        return "rows" in self._data["contests"].get(name, {})
+
+    def add(self, name: str, result: dict[str, Any]) -> None:
+        """Put in a result, and write the file anew."""
+        self._data["contests"][name] = result
+        if self._path is not None:
+            with atomic_path(self._path) as temporary:
+                temporary.write_text(json.dumps(self._data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _flat(conditions: dict[str, Any]) -> dict[str, Any]:
+    """Without the levels, so that a message can name what differs."""
+    flat: dict[str, Any] = {}
+    for key, value in conditions.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat

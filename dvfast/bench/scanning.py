@@ -1,0 +1,361 @@
+"""Contests of the scan: the paper's table, the dense pass, image to points, cost curves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import functional
+from .._engine import engine_of
+from .._padding import pad_image
+from ..detection import Detector
+from ..nn import PATCH_SIZE, DeepVotingNet
+from ..scan import PRECISIONS, Precision, scan
+from . import peers
+from .contest import Contender, Contest, Entry, Settings, Unit
+
+__all__ = ["ENTRIES", "operations"]
+
+_SIZE = 400
+_STRIP = 16  # rows of votes that the sliding window gets; its time is in proportion
+# How far from the exact votes, at most: the network has random weights, its votes are around 1.
+_TOLERANCE = {"exact": 1e-5, "float32": 1e-4, "tf32": 3e-2, "bfloat16": 0.1}
+_PAPER = (
+    "The paper gives 22 s (sliding window), 5.5 s (stride 3) and 31 s (fast), on a CPU of 2015."
+)
+
+
+def operations(net: DeepVotingNet, size: int) -> float:
+    """Of the dense pass at stride 1: two for every product of the convolutions' valid outputs."""
+    padded = size + PATCH_SIZE - 1
+    products = 0
+    for layer, reach in ((net.conv1, 5), (net.conv2, 12), (net.conv3, 22)):
+        products += (padded - reach) ** 2 * layer.weight.numel()
+    products += size**2 * sum(
+        weight.numel() for weight in net.head.parameters() if weight.dim() > 1
+    )
+    return 2.0 * products
+
+
+def _network(settings: Settings, **changes: Any) -> DeepVotingNet:
+    torch.manual_seed(0)
+    return DeepVotingNet(**changes).eval().to(settings.device)
+
+
+def _image(settings: Settings, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(size)
+    return torch.rand(3, size, size, generator=generator).to(settings.device)
+
+
+def _padded(image: Tensor) -> Tensor:
+    return pad_image(image, PATCH_SIZE // 2)[None]
+
+
+def _can(net: DeepVotingNet, precision: Precision) -> bool:
+    return engine_of(net).why_not(precision) is None
+
+
+def _of(precision: Precision) -> str:
+    return f"dvfast, {precision}"
+
+
+def _close(runs: Mapping[str, Callable[[], Tensor]], expected: Tensor, tolerance: float) -> None:
+    """All that the runs give, be it the first rows only, is what is expected."""
+    for name, run in runs.items():
+        found = run().float()
+        try:
+            torch.testing.assert_close(
+                found, expected[:, :, : found.shape[2]], rtol=0, atol=tolerance
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+@torch.no_grad()
+def _torch_forms(
+    net: DeepVotingNet, padded: Tensor, stride: int, settings: Settings
+) -> dict[str, Callable[[], Tensor]]:
+    """The dense pass in PyTorch, in the forms that are worth trying."""
+    forms: dict[str, Callable[[], Tensor]] = {
+        f"PyTorch, channels_last, head in bands of {band}": partial(
+            peers.dense_pass, net, padded, stride, band
+        )
+        for band in (8, 16)
+    }
+    if settings.quick:
+        return forms
+    compiled = torch.compile(peers.dense_pass, dynamic=False)
+    forms["PyTorch, the same by torch.compile"] = partial(compiled, net, padded, stride, 8)
+    if stride == 1:
+        forms["PyTorch, NCHW, head at once"] = partial(
+            peers.dense_pass, net, padded, 1, None, channels_last=False
+        )
+        forms["PyTorch, shift and stitch"] = partial(peers.shift_and_stitch, net, padded, 8)
+    return forms
+
+
+def _dense(
+    stride: int, precisions: Sequence[Precision], half: bool, sliding: bool, settings: Settings
+) -> Contest:
+    """The dense pass and its peers; `half` for peers in bfloat16."""
+    net, image = _network(settings), _image(settings, _SIZE)
+    padded = _padded(image)
+    ours = {
+        _of(precision): partial(scan, net, image, precision=precision, stride=stride)
+        for precision in precisions
+        if _can(net, precision)
+    }
+    if not ours:
+        raise LookupError("this CPU has no matrix unit for bfloat16")
+    of_peers = copy.deepcopy(net).bfloat16() if half else net
+    theirs = _torch_forms(of_peers, padded.bfloat16() if half else padded, stride, settings)
+    strips: dict[str, tuple[Callable[[], Tensor], float]] = {}
+    if sliding:
+        for step in sorted({stride, 3 if stride == 1 else stride}):
+            strip = padded[:, :, : (_STRIP - 1) * step + PATCH_SIZE]
+            name = "PyTorch, sliding window" + (f", stride {step}" if step > 1 else "")
+            part = _STRIP / -(-_SIZE // step)
+            strips[name] = (partial(peers.sliding_window, net, strip, step), part)
+
+    @torch.no_grad()
+    def verify() -> None:
+        expected = scan(net, image, stride=stride, precision="exact")
+        for precision in precisions:
+            if _of(precision) in ours:
+                run = {_of(precision): ours[_of(precision)]}
+                _close(run, expected, _TOLERANCE[precision])
+        _close(theirs, expected, _TOLERANCE["bfloat16" if half else "float32"])
+        for name, (run_strip, _) in strips.items():
+            step = 3 if name.endswith("stride 3") else stride
+            votes = scan(net, image, stride=step, precision="exact")
+            _close({name: run_strip}, votes, _TOLERANCE["float32"])
+
+    work = operations(net, _SIZE) if stride == 1 else 0.0
+    units: dict[str, Unit] = {"exact": "vector", "bfloat16": "matrix"}
+    contenders = []
+    for precision in precisions:
+        if _of(precision) in ours:
+            unit = units.get(precision) if work else None
+            contenders.append(
+                Contender(_of(precision), ours[_of(precision)], True, unit=unit, work=work)
+            )
+    contenders += [Contender(name, torch.no_grad()(run)) for name, run in theirs.items()]
+    contenders += [
+        Contender(name, torch.no_grad()(run), part=part) for name, (run, part) in strips.items()
+    ]
+    main = next((name for name in (_of("float32"), _of("bfloat16")) if name in ours), None)
+    return Contest(
+        contenders,
+        verify,
+        _SIZE**2,
+        main,
+        ratios=[(name, fast) for name in strips for fast in ours],
+        notes=[_PAPER] if stride == 1 and sliding else [],
+    )
+
+
+def _image_to_points(settings: Settings) -> Contest:
+    """From pixels to nuclei with shipped weights, at their own stride and at stride 1."""
+    detector = Detector.from_pretrained("ihc").to(settings.device)
+    detector.pixel_size = None  # the image is taken to have the network's scale
+    own = detector.settings
+    image = _image(settings, _SIZE).movedim(0, 2).cpu().numpy()
+    tensor = _image(settings, _SIZE)
+    padded = _padded(tensor)
+
+    def in_torch() -> Tensor:
+        votes = peers.dense_pass(detector.net, padded, own.stride, 16)
+        grid = torch.zeros(1, votes.shape[1], _SIZE, _SIZE, device=votes.device)
+        grid[:, :, :: own.stride, :: own.stride] = votes
+        density = peers.density_by_index_add(grid, own.sigma, own.window) * own.stride**2
+        return peers.peaks_by_pooling(density[0], own.min_distance)
+
+    def ours(stride: int, precision: Precision = "float32") -> int:
+        return len(detector.detect(image, stride=stride, precision=precision))
+
+    def votes_to_points() -> None:
+        functional.find_peaks(
+            functional.vote_density(votes, (_SIZE, _SIZE), sigma=own.sigma, window=own.window)[0]
+        )
+
+    votes = scan(detector.net, tensor, precision="float32")
+
+    @torch.no_grad()
+    def verify() -> None:
+        expected = scan(detector.net, tensor, stride=own.stride, precision="exact")
+        _close(
+            {"PyTorch": lambda: peers.dense_pass(detector.net, padded, own.stride, 16)},
+            expected,
+            _TOLERANCE["float32"],
+        )
+        assert ours(own.stride) == ours(own.stride, "exact"), "float32 finds other nuclei"
+
+    name = f"dvfast, stride {own.stride} (the weights' own)"
+    contenders = [
+        Contender(name, partial(ours, own.stride), True),
+        Contender("dvfast, stride 1", partial(ours, 1), True),
+        Contender("dvfast, stride 1, exact", partial(ours, 1, "exact"), True),
+        Contender(
+            f"PyTorch, stride {own.stride}, index_add_, max_pool2d", torch.no_grad()(in_torch)
+        ),
+        Contender("of stride 1: voting, density and peaks", votes_to_points, True),
+    ]
+    if _can(detector.net, "bfloat16"):
+        half = Contender(
+            f"dvfast, stride {own.stride}, bfloat16", partial(ours, own.stride, "bfloat16"), True
+        )
+        contenders.insert(1, half)
+    return Contest(contenders, verify, _SIZE**2)
+
+
+# --- Curves ---------------------------------------------------------------------------------------
+
+
+def _curve(
+    points: Callable[[Settings], list[tuple[str, float, Callable[[], Tensor]]]], settings: Settings
+) -> Contest:
+    """Cost along an axis. The contests above have shown that these runs are right."""
+    contenders = [
+        Contender(f"{line}, {x:g}", run, True, line=line, x=x) for line, x, run in points(settings)
+    ]
+
+    def verify() -> None:
+        for contender in contenders[:1]:
+            assert contender.run().isfinite().all()
+
+    return Contest(contenders, verify)
+
+
+def _sizes(settings: Settings) -> list[tuple[str, float, Callable[[], Tensor]]]:
+    net = _network(settings)
+
+    def run(size: int, **how: Any) -> Tensor:
+        return scan(net, _image(settings, size), **how)
+
+    lines: list[tuple[Precision, int, Sequence[int]]] = [
+        ("exact", 1, (100, 200, 400, 800)),
+        ("float32", 1, (100, 200, 400, 800, 1600)),
+        ("float32", 4, (100, 200, 400, 800, 1600, 4000, 8000)),
+    ]
+    return [
+        (
+            f"{precision}, stride {stride}",
+            size**2,
+            partial(run, size, precision=precision, stride=stride),
+        )
+        for precision, stride, sizes in lines
+        for size in sizes
+    ]
+
+
+def _strides(settings: Settings) -> list[tuple[str, float, Callable[[], Tensor]]]:
+    net, image = _network(settings), _image(settings, _SIZE)
+    precisions: list[Precision] = [p for p in PRECISIONS if _can(net, p)]
+    return [
+        (precision, stride, partial(scan, net, image, precision=precision, stride=stride))
+        for precision in precisions
+        for stride in range(1, 9)
+    ]
+
+
+def _vote_counts(settings: Settings) -> list[tuple[str, float, Callable[[], Tensor]]]:
+    image = _image(settings, _SIZE)
+    return [
+        (
+            "float32, stride 4",
+            num_votes,
+            partial(
+                scan,
+                _network(settings, num_votes=num_votes),
+                image,
+                precision="float32",
+                stride=4,
+            ),
+        )
+        for num_votes in range(1, 9)
+    ]
+
+
+def _widths(settings: Settings) -> list[tuple[str, float, Callable[[], Tensor]]]:
+    image = _image(settings, _SIZE)
+    return [
+        (
+            "float32, stride 4",
+            width,
+            partial(
+                scan, _network(settings, hidden=(width,)), image, precision="float32", stride=4
+            ),
+        )
+        for width in (64, 128, 256, 512, 1024, 2048)
+    ]
+
+
+def _threads(settings: Settings) -> list[tuple[str, float, Callable[[], Tensor]]]:
+    net, image = _network(settings), _image(settings, _SIZE)
+
+    def run(threads: int, precision: Precision) -> Tensor:
+        torch.set_num_threads(threads)
+        try:
+            return scan(net, image, precision=precision)
+        finally:
+            torch.set_num_threads(settings.threads)
+
+    counts = sorted({*(2**i for i in range(settings.threads.bit_length())), settings.threads})
+    precisions: list[Precision] = ["exact", "float32"]
+    return [
+        (precision, threads, partial(run, threads, precision))
+        for precision in precisions
+        for threads in counts
+    ]
+
+
+_WHERE = f"{_SIZE} × {_SIZE} RGB pixels, default network"
+ENTRIES = (
+    Entry(
+        "scan",
+        "scanning",
+        f"Votes of every pixel, {_WHERE}",
+        partial(_dense, 1, ("exact", "float32", "tf32"), False, True),
+    ),
+    Entry(
+        "scan-bfloat16",
+        "scanning",
+        f"Votes of every pixel in bfloat16, {_WHERE}",
+        partial(_dense, 1, ("bfloat16",), True, False),
+    ),
+    Entry(
+        "scan-stride-4",
+        "scanning",
+        f"Votes of every fourth pixel, {_WHERE}",
+        partial(_dense, 4, ("exact", "float32", "tf32"), False, True),
+        quick=False,
+    ),
+    Entry(
+        "scan-stride-4-bfloat16",
+        "scanning",
+        f"Votes of every fourth pixel in bfloat16, {_WHERE}",
+        partial(_dense, 4, ("bfloat16",), True, False),
+        quick=False,
+    ),
+    Entry(
+        "image-to-points",
+        "scanning",
+        f"From image to nuclei, {_SIZE} × {_SIZE} RGB pixels, shipped weights",
+        _image_to_points,
+    ),
+    Entry("sizes", "curves", "Seconds against pixels, default network", partial(_curve, _sizes),
+          False, axis="pixels", repeats=3),
+    Entry("strides", "curves", f"Seconds against stride, {_WHERE}", partial(_curve, _strides),
+          False, axis="stride", repeats=3),
+    Entry("votes", "curves", f"Seconds against votes per pixel k, {_WHERE}",
+          partial(_curve, _vote_counts), False, axis="k", repeats=3),
+    Entry("widths", "curves", f"Seconds against hidden units, {_WHERE}",
+          partial(_curve, _widths), False, axis="hidden units", repeats=3),
+    Entry("threads", "curves", f"Seconds against threads, {_WHERE}",
+          partial(_curve, _threads), False, axis="threads", repeats=3),
+)  # fmt: skip

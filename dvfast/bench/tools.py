@@ -1,0 +1,5 @@
+"""Whole tools of the field."""
+
+from .contest import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

@@ -1,0 +1,5 @@
+"""``python -m dvfast.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,174 @@
+"""``dvfast detect`` and ``dvfast evaluate``."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from ..errors import InputError
+from .app import app, detection_options, finite, load_detector, tracked
+
+if TYPE_CHECKING:
+    from ..evaluation import MatchMode
+    from ..scan import Precision
+
+_FORMATS = ("csv", "geojson", "png")
+
+
+@app.command(short_help="Images in, nuclei out.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A folder; or, for one image, a file whose extension picks the format.",
+)
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    type=click.Choice(_FORMATS),
+    multiple=True,
+    help="What to write into a folder; may be repeated. [default: all]",
+)
+@click.option("--mode", type=click.Choice(["fast", "sliding"]), default="fast", show_default=True)
+@detection_options
+def detect(
+    images: tuple[str, ...],
+    output: Path,
+    formats: tuple[str, ...],
+    mode: Literal["fast", "sliding"],
+    weights: str,
+    stride: int | None,
+    precision: Precision,
+    threshold: float | None,
+    pixel_size: float | None,
+    device: str,
+) -> None:
+    """Find the nuclei of every IMAGE: PNG, JPEG or TIFF files, folders, or quoted patterns.
+
+    \b
+    dvfast detect slide.tif -o slide.geojson     one image, for QuPath
+    dvfast detect 'tiles/*.png' -o out           CSV, GeoJSON and overlay of each
+
+    CSV has the columns y, x, score, in pixels with the centre of the first at (0, 0). An image that
+    cannot be read is reported, the others are done, and the exit code is 1.
+    """
+    from ..data import list_images
+    from ..scan import check_precision
+
+    paths = list_images(images)
+    single = output.suffix.lower().lstrip(".") in (*_FORMATS, "json")
+    if output.suffix and not single and not output.is_dir():
+        raise click.UsageError(
+            f"{output}: -o takes a folder, or a file that ends in .{', .'.join(_FORMATS)}; a "
+            "folder with a dot in its name must exist"
+        )
+    if single and len(paths) > 1:
+        raise click.UsageError(f"{output} is one file, but there are {len(paths)} images")
+    if single and formats:
+        raise click.UsageError("--format is for a folder; the extension of -o picks the format")
+    _refuse_equal_stems(paths)
+    detector = load_detector(weights, device)
+    check_precision(detector.net, precision, mode)
+    if not single:
+        output.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("detecting", total=len(paths))
+        for done, path in enumerate(paths):
+            try:
+                result = detector.detect(
+                    path,
+                    mode=mode,
+                    stride=stride,
+                    precision=precision,
+                    threshold=threshold,
+                    pixel_size=pixel_size,
+                    progress=partial(_advance, progress, task, done),
+                )
+                if single:
+                    result.save(output)
+                else:
+                    for extension in formats or _FORMATS:
+                        result.save(output / f"{path.stem}.{extension}")
+                click.echo(f"{path}: {len(result)} nuclei")
+            except InputError as error:
+                failed += 1
+                console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+    if failed:
+        raise click.ClickException(f"{failed} of {len(paths)} images failed")
+
+
+@app.command(short_help="How good weights are on annotated images.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "-r",
+    "--radius",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    default=6.6,
+    show_default=True,
+    help="Of the circle around an annotation, in pixels of the images.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
+@detection_options
+def evaluate(
+    folder: Path,
+    radius: float,
+    json_file: Path | None,
+    weights: str,
+    stride: int | None,
+    precision: Precision,
+    threshold: float | None,
+    pixel_size: float | None,
+    device: str,
+) -> None:
+    """Precision, recall, F1, distances and counting errors on FOLDER, an annotated set of images.
+
+    Both readings of a match are given: one detection for one annotation, and the paper's literal
+    one, in which every detection inside any circle is true.
+    """
+    from ..data import atomic_path
+    from ..evaluation import evaluate_points
+    from ..evaluation.evaluate import detect_all
+
+    found, names = detect_all(
+        load_detector(weights, device),
+        folder,
+        stride=stride,
+        precision=precision,
+        threshold=threshold,
+        pixel_size=pixel_size,
+        track=lambda samples: tracked(samples, "evaluating"),
+    )
+    modes: tuple[MatchMode, ...] = ("one-to-one", "literal")
+    evaluations = {mode: evaluate_points(found, radius, mode, names=names) for mode in modes}
+    click.echo("\n\n".join(str(evaluation) for evaluation in evaluations.values()))
+    if json_file is not None:
+        document = {mode: evaluation.to_dict() for mode, evaluation in evaluations.items()}
+        with atomic_path(json_file) as temporary:
+            temporary.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:
+    progress.update(task, completed=done + share)
+
+
+def _refuse_equal_stems(paths: list[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise InputError(
+                f"{other} and {path} would be written to the same files; detect them one by one, "
+                "or rename one"
+            )

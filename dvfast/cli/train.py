@@ -1,0 +1,113 @@
+"""``dvfast train``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from .app import app
+
+if TYPE_CHECKING:
+    from ..training import TrainingConfig
+
+
+@app.command(short_help="Clicks in, weights out.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder.")
+@click.option(
+    "--preset",
+    type=click.Choice(["paper", "modern"]),
+    default="paper",
+    show_default=True,
+    help="Settings to start from: the paper's, or what trains best in minutes.",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="A JSON file of settings.")
+@click.option(
+    "-s",
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One setting, such as steps=2000 or hidden=[256]; may be repeated. See --show.",
+)
+@click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
+@click.option("--fresh", is_flag=True, help="Start anew even if there is a checkpoint.")
+@click.option("--data-name", help="What the data is called; saved with the weights.")
+@click.option("--data-licence", help="Its licence; saved with the weights.")
+@click.option("--data-attribution", help="Whom to name; saved with the weights.")
+@click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1.")
+def train(
+    folder: Path,
+    output: Path,
+    preset: str,
+    config: Path | None,
+    changes: tuple[str, ...],
+    show: bool,
+    fresh: bool,
+    data_name: str | None,
+    data_licence: str | None,
+    data_attribution: str | None,
+    device: str,
+) -> None:
+    """Train on FOLDER: images, and beside each a file of clicks with the same stem.
+
+    \b
+    Clicks may be CSV (y,x), napari points, QuPath points as TSV, or GeoJSON.
+    dvfast train tiles/train -o runs/mine --preset modern -s image_pixel_size=0.5
+
+    A run that was stopped goes on where it was when the same command is given again. It also runs
+    under torchrun.
+    """
+    from ..training import fit
+
+    settings = _training_config(preset, config, changes)
+    if show:
+        click.echo(json.dumps(settings.to_dict(), indent=2))
+        return
+    description = {
+        "name": data_name or folder.resolve().name,
+        "licence": data_licence,
+        "attribution": data_attribution,
+    }
+    result = fit(
+        folder, output, settings, resume=not fresh, device=device, data_description=description
+    )
+    if int(os.environ.get("RANK", 0)) > 0:  # under torchrun, one process speaks for all
+        return
+    score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} on the validation part"
+    click.echo(f"{result.weights_path}{score}")
+
+
+def _training_config(preset: str, config: Path | None, changes: tuple[str, ...]) -> TrainingConfig:
+    from ..training import TrainingConfig
+
+    values = getattr(TrainingConfig, preset)().to_dict()
+    if config is not None:
+        try:
+            loaded = json.loads(config.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{config}: cannot be read as JSON: {error}") from error
+        if not isinstance(loaded, dict):
+            raise InputError(f"{config}: must hold one JSON object of settings")
+        values.update(loaded)
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{change!r} must be NAME=VALUE", param_hint="--set")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        place = values
+        *parents, last = name.split(".")
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise InputError(f"--set {change}: there is no setting {name}")
+        place[last] = value
+    return TrainingConfig.from_dict(values)
