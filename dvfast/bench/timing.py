@@ -16,7 +16,7 @@ from typing import Any
 from .contest import Contender, Contest, Settings
 from .machine import limit, peak_memory, wait
 
-__all__ = ["UNRELIABLE", "measure", "paired_ratio", "summary", "take_turns"]
+__all__ = ["UNRELIABLE", "measure", "paired_ratio", "seconds_of", "summary", "take_turns"]
 
 # Half the distance of a ratio's quartiles, relative to the ratio: more than this is told.
 UNRELIABLE = 0.1
@@ -71,38 +71,41 @@ def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, Any]
     return {"median": ratios["median"], "spread": spread, "reliable": reliable}
 
 
-def measure(
+def seconds_of(
     contest: Contest,
     settings: Settings,
     repeats: int,
     advance: Callable[[float], object] = lambda share: None,
-) -> dict[str, Any]:
-    """Verify the contenders, let them take turns, and tell what came out, ready for JSON."""
-    contest.verify()
+) -> dict[str, list[float]]:
+    """Verify the contenders, and let them and the limits they are compared with take turns."""
     names = [contender.name for contender in contest.contenders]
     if len(set(names)) < len(names):
         raise ValueError(f"contenders must have names of their own, got {names}")
-    samples: dict[str, Callable[[], float]] = {}
-    memory: dict[str, int | None] = {}
+    contest.verify()
+    samples = {contender.name: _sample(contender, settings) for contender in contest.contenders}
     for contender in contest.contenders:
-        samples[contender.name] = _sample(contender, settings)
-        if not contender.tells:
-            memory[contender.name] = peak_memory(contender.run, settings.device)
-    limits = {
-        _limit_name(contender): limit(
-            contender.unit, contender.work, settings.device, settings.threads
-        )
-        for contender in contest.contenders
-        if contender.unit is not None
-    }
-    total, done = repeats * (len(samples) + len(limits)), 0
+        if contender.unit is not None:
+            samples[_limit_name(contender)] = limit(
+                contender.unit, contender.work, settings.device, settings.threads
+            )
+    total, done = repeats * len(samples), 0
 
     def count() -> None:
         nonlocal done
         done += 1
         advance(done / total)
 
-    seconds = take_turns({**samples, **limits}, repeats, count)
+    return take_turns(samples, repeats, count)
+
+
+def measure(
+    contest: Contest,
+    settings: Settings,
+    repeats: int,
+    advance: Callable[[float], object] = lambda share: None,
+) -> dict[str, Any]:
+    """Times, ratios, shares of the limits and memory of a contest, ready for JSON."""
+    seconds = seconds_of(contest, settings, repeats, advance)
     main = contest.main_name()
     rows = []
     for contender in contest.contenders:
@@ -110,7 +113,9 @@ def measure(
             "name": contender.name,
             "ours": contender.ours,
             "seconds": summary(seconds[contender.name]),
-            "memory_bytes": memory.get(contender.name),
+            "memory_bytes": None
+            if contender.tells
+            else peak_memory(contender.run, settings.device),
             **({"facts": contender.facts} if contender.facts else {}),
         }
         if contender.x is not None:
