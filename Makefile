@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+PEERS := .venv-peers
 
 # Plain `torch` would bring gigabytes of CUDA packages along.
 TORCH := torch==2.13.0
 
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup.py tools/build_backend.py
 
-.PHONY: demo test bench lint format wheel clean gpu-check
+.PHONY: demo test bench bench-peers performance lint format wheel clean gpu-check
 
 demo: $(STAMPS)/build
 	$(BIN)/python -m dvfast.demo demo
@@ -17,8 +18,25 @@ demo: $(STAMPS)/build
 test: $(STAMPS)/build
 	$(BIN)/python -m pytest
 
+# Everything that `dvfast bench` measures, into a record that a run which was stopped goes on with.
+# DATA: annotated images, for accuracy against speed. What `make bench-peers` installs is compared.
+RECORD ?= bench.json
 bench: $(STAMPS)/build
-	$(BIN)/python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=min,median,iqr,rounds
+	$(BIN)/dvfast bench -o $(RECORD) $(if $(DATA),--data $(DATA)) \
+		$(if $(wildcard $(PEERS)/.stamps/done),--peers $(PEERS)/bin/python)
+
+# Other tools of the field, for comparison, in an environment of their own.
+bench-peers: $(PEERS)/.stamps/done
+
+$(PEERS)/.stamps/done: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet $(TORCH)
+	$(PEERS)/bin/pip install --quiet --requirement $<
+	@mkdir -p $(@D) && touch $@
+
+# The page of figures and its plots, from the records of all machines.
+performance: $(STAMPS)/build
+	$(BIN)/python -m dvfast.bench.page docs/performance.md benchmarks/results/bench-*.json
 
 lint: $(STAMPS)/build $(STAMPS)/lint
 	$(BIN)/ruff check .
@@ -35,7 +53,7 @@ wheel: $(STAMPS)/environment
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info dvfast/*.so
+	rm -rf $(VENV) $(PEERS) build dist demo *.egg-info dvfast/*.so
 
 $(STAMPS)/environment: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

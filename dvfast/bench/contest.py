@@ -40,6 +40,8 @@ class Contender:
     # What it cannot do without, in the unit's measure: floating-point operations, or bytes moved.
     unit: Unit | None = None
     work: float = 0.0
+    # Seconds that the paper gives for it, on a machine of its own time.
+    quoted: float | None = None
     # Facts that the page shows beside the time.
     facts: dict[str, Any] = field(default_factory=dict)
     # Seconds that run() tells of itself, where part of it is not to be timed.

@@ -21,6 +21,7 @@ __all__ = [
     "activation_in_place",
     "activation_of_reference",
     "dense_pass",
+    "density_by_cupy",
     "density_by_index_add",
     "density_by_index_put",
     "density_by_numpy_add_at",
@@ -187,6 +188,20 @@ def density_by_numpy_add_at(votes: Tensor, sigma: float, window: int) -> Tensor:
     return _filter_by_scipy(sums, votes, sigma, window)
 
 
+def density_by_cupy(votes: Tensor, sigma: float, window: int) -> Tensor:
+    """On a GPU, where CuPy is installed."""
+    import cupy  # type: ignore[import-not-found,unused-ignore]
+    from cupyx.scipy import ndimage as on_gpu  # type: ignore[import-not-found,unused-ignore]
+
+    index, confidence = (cupy.from_dlpack(part) for part in _landings(votes))
+    sums = cupy.bincount(index, confidence, minlength=votes[0, 0].numel())
+    filtered = sums.reshape(votes.shape[2:]).astype(cupy.float32)
+    taps = cupy.asarray(_taps(sigma, window).numpy())
+    for axis in (0, 1):
+        filtered = on_gpu.correlate1d(filtered, taps, axis=axis, mode="constant")
+    return torch.utils.dlpack.from_dlpack(filtered)[None]
+
+
 # --- Peaks ----------------------------------------------------------------------------------------
 
 
@@ -200,7 +215,7 @@ def peaks_by_pooling(density: Tensor, min_distance: int) -> Tensor:
 
 
 def peaks_by_scikit_image(density: Tensor, min_distance: int) -> Tensor:
-    points = peak_local_max(  # type: ignore[no-untyped-call]
+    points = peak_local_max(
         density.cpu().numpy(), min_distance=min_distance, threshold_rel=0.2, exclude_border=False
     )
     return torch.from_numpy(points[np.lexsort(points.T[::-1])].copy())

@@ -74,12 +74,14 @@ def _contest_table(result: dict[str, Any]) -> Table:
     rows, main = result["rows"], result["main"]
     facts = list(dict.fromkeys(key for row in rows for key in row.get("facts", {})))
     limits = any("limit" in row for row in rows)
+    quoted = any("quoted" in row for row in rows)
     with_memory = any(row["memory_bytes"] is not None for row in rows)
     headings = ["", *facts, "time", "quartiles"]
     headings += ["Mpx/s"] if result["pixels"] else []
-    headings += [f"× time of {main}"]
+    headings += ["× time"]
     headings += ["share of the limit"] if limits else []
     headings += ["memory"] if with_memory else []
+    headings += ["in the paper, and × of that here"] if quoted else []
     unreliable = False
     cells = []
     for row in rows:
@@ -97,8 +99,11 @@ def _contest_table(result: dict[str, Any]) -> Table:
             line.append(_limit_text(row.get("limit")))
         if with_memory:
             line.append(bytes_text(row["memory_bytes"]))
+        if quoted:
+            line.append(_quoted_text(row.get("quoted"), seconds["median"]))
         cells.append(line)
-    notes = [_further(ratio) for ratio in result["ratios"]] + list(result["notes"])
+    notes = [f"× time: as many times that of {main}."] if len(rows) > 1 else []
+    notes += [_further(ratio) for ratio in result["ratios"]] + list(result["notes"]) + _limits(rows)
     unreliable |= any(not ratio["reliable"] for ratio in result["ratios"])
     if unreliable:
         notes.append("?: the quartiles lie too far apart to rely on this ratio.")
@@ -112,6 +117,24 @@ def _ratio_text(ratio: dict[str, Any]) -> str:
 
 def _further(ratio: dict[str, Any]) -> str:
     return f"{ratio['slow']} takes {_ratio_text(ratio)} times as long as {ratio['fast']}."
+
+
+def _quoted_text(quoted: float | None, seconds: float) -> str:
+    if quoted is None:
+        return ""
+    return f"{seconds_text(quoted)}, {_three(seconds / quoted)}"
+
+
+def _limits(rows: list[dict[str, Any]]) -> list[str]:
+    """What the machine reached in this run, at the most."""
+    found = {row["limit"]["unit"]: row["limit"]["per_second"] for row in rows if "limit" in row}
+    texts = {
+        "vector": "float32 multiply-adds {:,.0f} GFLOP/s",
+        "matrix": "bfloat16 products of matrices {:,.0f} GFLOP/s",
+        "copy": "copying as many bytes {:.1f} GB/s",
+    }
+    limits = [texts[unit].format(rate / 1e9) for unit, rate in found.items()]
+    return [f"Limits in this run: {', '.join(limits)}."] if limits else []
 
 
 _UNITS = {"vector": "float32 peak", "matrix": "bfloat16 peak", "copy": "copying"}

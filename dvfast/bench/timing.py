@@ -117,14 +117,19 @@ def measure(
             if contender.tells
             else peak_memory(contender.run, settings.device),
             **({"facts": contender.facts} if contender.facts else {}),
+            **({"quoted": contender.quoted} if contender.quoted else {}),
         }
         if contender.x is not None:
             row |= {"line": contender.line, "x": contender.x}
         elif contender.name != main:
             row["times_main"] = paired_ratio(seconds[contender.name], seconds[main])
         if contender.unit is not None:
-            share = paired_ratio(seconds[_limit_name(contender)], seconds[contender.name])
-            row["limit"] = {"unit": contender.unit, "work": contender.work, "share": share}
+            at_limit = seconds[_limit_name(contender)]
+            row["limit"] = {
+                "unit": contender.unit,
+                "per_second": contender.work / summary(at_limit)["median"],
+                "share": paired_ratio(at_limit, seconds[contender.name]),
+            }
         rows.append(row)
     return {
         "main": main,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import partial
 
@@ -140,8 +141,13 @@ _HOST_DENSITIES = {
 }
 
 
+_GPU_DENSITIES = {"CuPy's bincount and filter": peers.density_by_cupy}
+
+
 def _ways_to_density(votes: Tensor) -> dict[str, Callable[[], Tensor]]:
-    theirs = _DENSITIES if votes.is_cuda else {**_DENSITIES, **_HOST_DENSITIES}
+    with_cupy = votes.is_cuda and importlib.util.find_spec("cupy")
+    on_device = {**_DENSITIES, **(_GPU_DENSITIES if with_cupy else {})}
+    theirs = on_device if votes.is_cuda else {**on_device, **_HOST_DENSITIES}
     ways = {name: partial(way, votes, _SIGMA, _WINDOW) for name, way in theirs.items()}
     return {"dvfast": partial(_density, votes), **ways}
 

@@ -1,0 +1,99 @@
+"""Speed beside a peer in the same run: a kernel made twice as slow does not go unnoticed.
+
+Ratios of neighbouring runs hardly depend on what else a machine does, and somewhat on the machine:
+hence the margin, and several attempts, of which one must do. After a change that is meant:
+
+    DVFAST_RECORD_RATIOS=1 python -m pytest tests/bench/test_ratios.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dvfast.bench.contest import Contender, Contest, Settings
+from dvfast.bench.suite import ENTRIES
+from dvfast.bench.timing import paired_ratio, seconds_of
+
+RECORD = Path(__file__).with_name("ratios.json")
+ENOUGH = 0.65  # of the recorded ratio: less than others get in the way, more than half as fast
+ATTEMPTS, ROUNDS = 4, 7
+PEERS = {
+    "hybrid_activation": ("activation", "sigmoid and where"),
+    "voting_loss": ("loss", "autograd, eager"),
+    "vote_targets": ("targets", "SciPy's cKDTree, all threads"),
+    "vote_density": ("density", "index_add_, two convolutions"),
+    "find_peaks": ("peaks", "max_pool2d and nonzero"),
+    "scan, float32": ("scan-stride-4", "PyTorch, channels_last, head in bands of 16"),
+}
+
+
+def recorded() -> dict[str, float]:
+    record: dict[str, float] = json.loads(RECORD.read_text())
+    return record
+
+
+def contest_of(name: str) -> Contest:
+    """With the two that are compared alone, which have been compared before."""
+    entry, peer = PEERS[name]
+    contest = next(e for e in ENTRIES if e.name == entry).prepare(Settings(quick=True))
+    kept = [c for c in contest.contenders if c.name in (contest.main_name(), peer)]
+    assert len(kept) == 2
+    bare = [dataclasses.replace(contender, unit=None) for contender in kept]
+    return dataclasses.replace(contest, contenders=bare, verify=lambda: None)
+
+
+def speed_beside_peer(contest: Contest) -> float:
+    seconds = seconds_of(contest, Settings(quick=True), ROUNDS)
+    ours = contest.main_name()
+    peer = next(name for name in seconds if name != ours)
+    return float(paired_ratio(seconds[peer], seconds[ours])["median"])
+
+
+def fast_enough(contest: Contest, ratio: float) -> bool:
+    return any(speed_beside_peer(contest) >= ENOUGH * ratio for _ in range(ATTEMPTS))
+
+
+def twice(contest: Contest) -> Contest:
+    """The same, but ours does its work twice."""
+
+    def slower(contender: Contender) -> Contender:
+        run: Callable[[], Any] = contender.run
+        return dataclasses.replace(contender, run=lambda: (run(), run()))
+
+    return dataclasses.replace(
+        contest, contenders=[slower(c) if c.ours else c for c in contest.contenders]
+    )
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, float]]:
+    record = recorded() if RECORD.exists() else {}
+    yield record
+    RECORD.write_text(json.dumps(record, indent=2) + "\n")
+
+
+@pytest.mark.parametrize("name", PEERS)
+@torch.no_grad()
+def test_no_slower_beside_its_peer_than_recorded(name: str) -> None:
+    contest = contest_of(name)
+    if os.environ.get("DVFAST_RECORD_RATIOS") == "1":
+        with recording() as record:
+            record[name] = round(speed_beside_peer(contest), 2)
+    assert fast_enough(contest, recorded()[name])
+
+
+def test_an_operator_made_twice_as_slow_is_caught() -> None:
+    """Against what it reaches here and now, so that only the clock's noise is in it."""
+    contest = contest_of("vote_targets")
+    now = speed_beside_peer(contest)
+    assert fast_enough(contest, now)
+    assert not fast_enough(twice(contest), now)
