@@ -183,11 +183,14 @@ class Bfloat16Head {
     for (int64_t output = 0; output < params_.last.outputs; ++output) {
       const SumTile& logits = logits_[output / kOutputsPerTile * kGroupsPerPass + index];
       float* to = votes.at(place.b, 0, place.y, place.x) + output * votes.channel_stride;
-      for (int64_t x = std::max<int64_t>(0, place.new_x - place.x); x < kBfloat16Pixels; ++x) {
+      float activated[kBfloat16Pixels];
+      for (int64_t x = 0; x < kBfloat16Pixels; ++x) {
         const float* parts = logits.numbers + x * kHalfPanel + output % kOutputsPerTile;
-        to[x * votes.x_stride] =
-            activate_vote(parts[0] + parts[kOutputsPerTile] + params_.last.bias[output], output);
+        activated[x] = parts[0] + parts[kOutputsPerTile] + params_.last.bias[output];
       }
+      for (float& logit : activated) logit = activate_vote(logit, output);
+      for (int64_t x = std::max<int64_t>(0, place.new_x - place.x); x < kBfloat16Pixels; ++x)
+        to[x * votes.x_stride] = activated[x];
     }
   }
 
