@@ -26,8 +26,8 @@ struct Bfloat16TrunkParams {
   int64_t pool_stride, pool_dilation;
 };
 
-// One hidden layer in bfloat16; the last layer takes its float32 sums, rectified, and is itself as
-// exact as that of the float32 head.
+// One hidden layer in bfloat16. The last layer takes its float32 sums, rectified; it may multiply
+// these and its weights as sums of two numbers of 16 bits, which hold them to 2^-16 of their size.
 struct Bfloat16HeadParams {
   FeaturesView<const bfloat16> features;
   VotesView<float> votes;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "instruction_set.h"
 
@@ -21,9 +22,11 @@
 #pragma GCC target( \
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi,bmi2,amx-tile,amx-bf16")
 namespace dvfast::amx {
-// clang-format off: the vector type comes first
+// clang-format off: in the order of their use
 #include "kernels/simd.h"
-#include "kernels/bfloat16_network.h"
+#include "kernels/matrix_unit.h"
+#include "kernels/bfloat16_head.h"
+#include "kernels/bfloat16_trunk.h"
 #include "kernels/matrix_peak.h"
 // clang-format on
 }  // namespace dvfast::amx

@@ -1,5 +1,4 @@
-// No include guard; see ../each_instruction_set.h. Compiled for AMX alone, after
-// bfloat16_network.h.
+// No include guard; see ../each_instruction_set.h. After matrix_unit.h.
 
 // Products of one thread on tiles that stay in registers, into four sums in turn.
 inline double multiply_add_matrices(int64_t rounds, uint32_t seed, float& sum) {
