@@ -25,8 +25,8 @@ def detect_blob_log(
     min_sigma: float = 3.0,
     max_sigma: float = 6.0,
     num_sigma: int = 4,
-    threshold: float = 0.1,
-    overlap: float = 0.5,
+    threshold: float = 0.2,
+    overlap: float = 0.3,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Find nuclei as blobs of the density, by :func:`skimage.feature.blob_log`.
 

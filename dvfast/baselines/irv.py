@@ -188,12 +188,12 @@ def radial_votes(
     if not len(voters.pixel):
         return np.zeros_like(density)
     canvas = _Canvas.around(density.shape, r_max)
-    total = torch.zeros(0)
+    total = torch.zeros(canvas.height, canvas.width, dtype=torch.float64)
     for i, half_angle in enumerate(half_angles):
-        if i:
-            _aim(voters, cones, total, canvas)
         cones = _Cones.of(r_min, r_max, half_angle)
         total = _cast(voters, cones, canvas)
+        if i + 1 < len(half_angles):
+            voters.aim = _aim(voters, cones, total, canvas)
     inside: NDArray[np.float64] = canvas.inside(total).double().numpy()
     return inside / (math.pi * (r_min + r_max))
 
@@ -245,11 +245,11 @@ class _Cones:
     @classmethod
     def of(cls, r_min: float, r_max: float, half_angle: float) -> _Cones:
         reach = math.ceil(r_max)
-        grid = np.stack(np.mgrid[-reach : reach + 1, -reach : reach + 1], axis=-1).reshape(-1, 2)
-        radius = np.hypot(*grid.T)
+        y, x = (axis.ravel() for axis in np.mgrid[-reach : reach + 1, -reach : reach + 1])
+        radius = np.hypot(y, x)
         # The voter itself lies in no direction.
         ring = (radius >= max(r_min, 0.5)) & (radius <= r_max)
-        y, x, radius = grid[ring, 0], grid[ring, 1], radius[ring]
+        y, x, radius = y[ring], x[ring], radius[ring]
         angle = np.arctan2(y, x)
         aim = np.arange(_DIRECTIONS)[:, None] * (2 * math.pi / _DIRECTIONS)
         between = np.abs((angle - aim + math.pi) % (2 * math.pi) - math.pi)
@@ -311,8 +311,8 @@ def _cast(voters: _Voters, cones: _Cones, canvas: _Canvas) -> Tensor:
     return total
 
 
-def _aim(voters: _Voters, cones: _Cones, total: Tensor, canvas: _Canvas) -> None:
-    """Turn every voter to the highest sum in its cone, within the image."""
+def _aim(voters: _Voters, cones: _Cones, total: Tensor, canvas: _Canvas) -> Tensor:
+    """Where the highest sum in the cone of each voter lies, within the image, [N]."""
     visible = torch.full_like(total, -math.inf)
     canvas.inside(visible).copy_(canvas.inside(total))
     step = (cones.y * canvas.width + cones.x).long()
@@ -322,16 +322,12 @@ def _aim(voters: _Voters, cones: _Cones, total: Tensor, canvas: _Canvas) -> None
         best, where = visible.take(step.index_select(1, aim).add_(place)).max(dim=0)
         # A cone may lie outside as a whole.
         aims.append(torch.where(best > -math.inf, cones.direction[where, aim], aim))
-    voters.aim = torch.cat(aims)
+    return torch.cat(aims)
 
 
 def _in_parts(voters: _Voters, number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     count = max(1, _VOTES_AT_ONCE // number)
-    return list(
-        zip(
-            voters.pixel.split(count),
-            voters.weight.split(count),
-            voters.aim.split(count),
-            strict=True,
-        )
-    )
+    return [
+        (voters.pixel[i : i + count], voters.weight[i : i + count], voters.aim[i : i + count])
+        for i in range(0, len(voters.aim), count)
+    ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..errors import InputError
 from ._arguments import check_at_least
 from .peaks import greedy_maxima
 from .stain import Stain, nucleus_density
@@ -22,9 +22,9 @@ def detect_itcn(
     image: NDArray[Any],
     *,
     stain: Stain = "haematoxylin+dab",
-    width: int = 13,
-    min_distance: float = 6.5,
-    threshold: float = 0.05,
+    width: float = 15.0,
+    min_distance: float = 7.5,
+    threshold: float = 0.2,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find nuclei as the maxima of a blob filter, a least distance apart.
 
@@ -41,7 +41,7 @@ def detect_itcn(
     stain : str
         Where the nuclei are, see :func:`dvfast.baselines.nucleus_density`: ``"dark"`` and
         ``"bright"`` are the original's two kinds of image.
-    width : int
+    width : float
         Of a nucleus, in pixels, >= 3.
     min_distance : float
         Between two nuclei, in pixels, >= 0; the original advises half a width.
@@ -82,21 +82,21 @@ def detect_itcn(
     )
 
 
-def blob_response(density: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def blob_response(density: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     r"""Filter with an inverted Laplacian of a Gaussian that is cut to a square.
 
     .. math:: K(y, x) = \left(2 - \frac{y^2 + x^2}{\sigma^2}\right)
                 \exp\left(-\frac{y^2 + x^2}{2 \sigma^2}\right) - c,
               \qquad \sigma = \frac{\text{width} - 1}{3}
 
-    on the square of ``width`` pixels (the next odd number if it is even); `c` makes the sum zero,
+    on the square of ``width`` pixels (or the next odd number); `c` makes the sum zero,
     and the whole is divided by the sum of its positive part. A bright blob that covers the positive
     part on a dark ground thus gives their difference.
 
     Parameters
     ----------
     density : numpy.ndarray [H, W], float64
-    width : int
+    width : float
         In pixels, >= 3.
 
     Returns
@@ -107,7 +107,7 @@ def blob_response(density: NDArray[np.float64], width: int) -> NDArray[np.float6
     Raises
     ------
     InputError
-        If the width is not a whole number of at least 3.
+        If the width is not a number of at least 3.
 
     Examples
     --------
@@ -119,9 +119,8 @@ def blob_response(density: NDArray[np.float64], width: int) -> NDArray[np.float6
            [-0.08,  1.  , -0.08],
            [-0.17, -0.08, -0.17]])
     """
-    if int(width) != width or width < _NARROWEST:
-        raise InputError(f"width: came as {width}, expected a whole number of at least 3 pixels")
-    half = int(width) // 2
+    check_at_least(_NARROWEST, width=width)
+    half = math.ceil((width - 1) / 2)
     sigma = (width - 1) / 3
     along = np.arange(-half, half + 1)
     gaussian = np.exp(-(along**2) / (2 * sigma**2))

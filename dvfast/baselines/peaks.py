@@ -52,9 +52,7 @@ def greedy_maxima(
     return points[kept], scores[kept]
 
 
-def suppress_neighbours(
-    points: NDArray[np.float64], min_distance: float
-) -> NDArray[np.bool_]:
+def suppress_neighbours(points: NDArray[np.float64], min_distance: float) -> NDArray[np.bool_]:
     """Which points are kept when every point drops the later ones near it, the first point first.
 
     A point that is dropped drops none. Time grows as n log n and with the number of pairs within

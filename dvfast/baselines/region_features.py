@@ -19,7 +19,9 @@ _AREA_BINS = 10
 _ANGLES, _RADII = 12, 5
 _FARTHEST = 2.0  # radii of a disc of the region's area
 
-NUM_FEATURES = _INTENSITY_BINS + len(_CONTRAST_RADII) * _CONTRAST_BINS + _AREA_BINS + _ANGLES * _RADII
+NUM_FEATURES = (
+    _INTENSITY_BINS + len(_CONTRAST_RADII) * _CONTRAST_BINS + _AREA_BINS + _ANGLES * _RADII
+)
 
 
 def region_features(forest: RegionForest, min_area: int, max_area: int) -> NDArray[np.float64]:

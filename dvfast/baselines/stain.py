@@ -21,9 +21,7 @@ _BACKGROUND, _BRIGHTEST = 1.0, 99.8
 _LEAST_RANGE = 4 / 255
 
 
-def nucleus_density(
-    image: NDArray[Any], stain: Stain = "haematoxylin+dab"
-) -> NDArray[np.float64]:
+def nucleus_density(image: NDArray[Any], stain: Stain = "haematoxylin+dab") -> NDArray[np.float64]:
     r"""Return how much nuclear stain there is at every pixel.
 
     For bright-field RGB, colour deconvolution: with the optical density of the colour channels
@@ -84,4 +82,4 @@ def nucleus_density(
     low, high = np.percentile(luminance, (_BACKGROUND, _BRIGHTEST))
     if high - low < _LEAST_RANGE:
         return np.zeros_like(luminance)
-    return np.clip((luminance - low) / (high - low), 0.0, 1.0)
+    return np.asarray(np.clip((luminance - low) / (high - low), 0.0, 1.0))
