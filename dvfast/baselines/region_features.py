@@ -53,69 +53,93 @@ def region_features(forest: RegionForest, min_area: int, max_area: int) -> NDArr
     """
     if not len(forest):
         return np.empty((0, NUM_FEATURES))
-    areas = np.array([len(region) for region in forest.pixels])
+    sizes = np.array([len(region) for region in forest.pixels])
+    pixels = np.concatenate(forest.pixels)
+    owner = np.repeat(np.arange(len(forest)), sizes)
+    grey = forest.grey[tuple(pixels.T)].astype(np.float64)
+    means = np.bincount(owner, weights=grey) / sizes
+    rings, outline = _surroundings(forest)
     return np.column_stack(
         (
-            _intensities(forest),
-            *_surroundings(forest, areas, min_area, max_area),
+            _histograms(grey / 256, owner, len(forest), _INTENSITY_BINS),
+            *(
+                _histograms(
+                    0.5 + (means[owners] - values) / (2 * _CONTRAST_RANGE),
+                    owners,
+                    len(forest),
+                    _CONTRAST_BINS,
+                )
+                for owners, values in rings
+            ),
+            _area_bins(sizes, min_area, max_area),
+            _outline_histograms(pixels, owner, sizes, *outline),
         )
     )
 
 
-def _intensities(forest: RegionForest) -> NDArray[np.float64]:
-    return np.stack(
-        [
-            _histogram(forest.grey[tuple(region.T)] / 256.0, _INTENSITY_BINS)
-            for region in forest.pixels
-        ]
-    )
+_Owned = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def _surroundings(
-    forest: RegionForest, areas: NDArray[np.int64], min_area: int, max_area: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _surroundings(forest: RegionForest) -> tuple[list[_Owned], _Owned]:
+    """For both rings, the region that each pixel belongs to and its grey level; for the outlines,
+    the region and the place (y, x) of each pixel."""
     cv2 = require_opencv()
     margin = max(_CONTRAST_RADII)
     # Beyond the border there is nothing to compare with: -1 marks what does not count.
     padded = np.pad(forest.grey.astype(np.int16), margin, constant_values=-1)
-    discs = [
-        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        for radius in _CONTRAST_RADII
-    ]
+    discs = [_disc(radius) for radius in _CONTRAST_RADII]
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    contrasts, outlines = [], []
+    values: list[list[NDArray[np.int64]]] = [[] for _ in discs]
+    outlines = []
     for region in forest.pixels:
         corner = region.min(axis=0)
-        size = region.max(axis=0) - corner + 1 + 2 * margin
-        mask = np.zeros(tuple(size), dtype=np.uint8)
+        height, width = region.max(axis=0) - corner + 1 + 2 * margin
+        mask = np.zeros((height, width), dtype=np.uint8)
         mask[tuple((region - corner + margin).T)] = 1
-        grey = padded[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
-        mean = forest.grey[tuple(region.T)].mean()
-        histograms = []
-        for disc in discs:
+        grey = padded[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
+        for disc, kept in zip(discs, values, strict=True):
             ring = (cv2.dilate(mask, disc) > mask) & (grey >= 0)
-            share = 0.5 + (mean - grey[ring]) / (2 * _CONTRAST_RANGE)
-            histograms.append(_histogram(share, _CONTRAST_BINS))
-        contrasts.append(np.concatenate(histograms))
-        outline = np.argwhere(mask > cv2.erode(mask, cross))
-        outlines.append(_outline(outline - margin + corner, region.astype(np.float64)))
-    return np.stack(contrasts), _area_bins(areas, min_area, max_area), np.stack(outlines)
+            kept.append(grey[ring].astype(np.int64))
+        outlines.append(np.argwhere(mask > cv2.erode(mask, cross)) + corner - margin)
+    return [_owned(kept) for kept in values], _owned(outlines)
 
 
-def _outline(outline: NDArray[np.int64], region: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = region - region.mean(axis=0)
-    axis = np.linalg.eigh(centred.T @ centred)[1][:, 1]
+def _owned(parts: list[NDArray[np.int64]]) -> _Owned:
+    lengths = [len(part) for part in parts]
+    return np.repeat(np.arange(len(parts)), lengths), np.concatenate(parts)
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    """Unlike OpenCV's own, the same when it is turned."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    inside = y**2 + x**2 <= radius * (radius + 1)
+    return np.asarray(inside, dtype=np.uint8)
+
+
+def _outline_histograms(
+    pixels: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    outline_owner: NDArray[np.int64],
+    outline: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(owner, weights=values) / sizes)
+
+    centre = np.stack((mean(pixels[:, 0].astype(float)), mean(pixels[:, 1].astype(float))))
+    y, x = pixels.T - centre[:, owner]
+    axis = 0.5 * np.arctan2(2 * mean(y * x), mean(x * x) - mean(y * y))
     # Of the axis's two directions the one towards the longer tail, so that a region that is turned
     # by half a turn looks the same.
-    if ((centred @ axis) ** 3).sum() < 0:
-        axis = -axis
-    away = outline - region.mean(axis=0)
-    angle = np.arctan2(away @ np.array([-axis[1], axis[0]]), away @ axis)
-    radius = np.hypot(*away.T) / math.sqrt(len(region) / math.pi)
+    tail = mean((y * np.sin(axis)[owner] + x * np.cos(axis)[owner]) ** 3)
+    axis = np.where(tail < 0, axis + math.pi, axis)
+    y, x = outline.T - centre[:, outline_owner]
+    angle = np.arctan2(y, x) - axis[outline_owner]
+    radius = np.hypot(y, x) / np.sqrt(sizes / math.pi)[outline_owner]
     sector = np.floor(angle / (2 * math.pi) * _ANGLES + 0.5).astype(np.int64) % _ANGLES
     ring = np.minimum(radius / _FARTHEST * _RADII, _RADII - 1).astype(np.int64)
-    counts = np.bincount(sector * _RADII + ring, minlength=_ANGLES * _RADII)
-    return np.asarray(counts / max(counts.sum(), 1))
+    place = sector * _RADII + ring
+    return _shares(place, outline_owner, len(sizes), _ANGLES * _RADII)
 
 
 def _area_bins(areas: NDArray[np.int64], min_area: int, max_area: int) -> NDArray[np.float64]:
@@ -124,7 +148,16 @@ def _area_bins(areas: NDArray[np.int64], min_area: int, max_area: int) -> NDArra
     return np.maximum(0.0, 1.0 - np.abs(np.clip(place, 0, _AREA_BINS - 1)[:, None] - bins))
 
 
-def _histogram(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Of values from 0 to 1, what lies beyond in the outermost bins; its sum is 1, or 0 of none."""
-    place = np.clip(values * bins, 0, bins - 1).astype(np.int64)
-    return np.asarray(np.bincount(place, minlength=bins) / max(len(values), 1))
+def _histograms(
+    values: NDArray[np.float64], owner: NDArray[np.int64], count: int, bins: int
+) -> NDArray[np.float64]:
+    """Of values from 0 to 1 for each owner; what lies beyond is in the outermost bins."""
+    return _shares(np.clip(values * bins, 0, bins - 1).astype(np.int64), owner, count, bins)
+
+
+def _shares(
+    place: NDArray[np.int64], owner: NDArray[np.int64], count: int, bins: int
+) -> NDArray[np.float64]:
+    """Which share of what each owner has is in each place, [count, bins]; zeros if it has none."""
+    counts = np.bincount(owner * bins + place, minlength=count * bins).reshape(count, bins)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))

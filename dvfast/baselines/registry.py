@@ -128,8 +128,8 @@ def _train_ners(
         stain=stain,
         # Densities of stained tissue reach further than intensities, which end at 1.
         full_scale=1.5 if stain.startswith("haematoxylin") else 1.0,
-        min_area=max(1, round(0.2 * area)),
-        max_area=max(2, round(4 * area)),
+        min_area=max(1, round(0.1 * area)),
+        max_area=max(2, round(4.5 * area)),
     )
     return partial(detect_ners, model=fit_ners(images, clicks, settings=settings))
 
@@ -145,7 +145,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             citation="Byun et al., Molecular Vision 12, 949-960, 2006",
             detect=detect_itcn,
             in_radii={
-                "width": (1.0, 1.4, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5),
+                "width": (1.4, 1.7, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0, 4.5),
                 "min_distance": (0.7, 1.0, 1.2),
             },
         ),
@@ -153,26 +153,28 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             name="IRV",
             citation="Parvin et al., IEEE Transactions on Image Processing 16 (3), 615-623, 2007",
             detect=detect_irv,
+            grid={"gradient_threshold": (0.02, 0.06)},
             in_radii={
-                "r_min": (0.15, 0.4),
-                "r_max": (1.1, 1.4, 1.8),
+                "r_min": (0.15,),
+                "r_max": (1.1, 1.4, 1.8, 2.4),
+                "smoothing": (0.2,),
+                "map_smoothing": (0.25,),
                 "min_distance": (0.7, 1.0),
-                "map_smoothing": (0.2, 0.35),
             },
         ),
         "ners": Baseline(
             name="NERS",
             citation="Arteta et al., MICCAI, LNCS 7510, 348-356, 2012",
             detect=_needs_training,
-            thresholds=tuple(float(t) for t in np.linspace(-1.5, 0.5, 17)),
+            thresholds=tuple(float(t) for t in np.linspace(-2.5, 0.5, 16)),
             train=_train_ners,
         ),
         "blob_log": Baseline(
             name="blob_log",
             citation="Lindeberg, International Journal of Computer Vision 30 (2), 79-116, 1998",
             detect=detect_blob_log,
-            grid={"num_sigma": (4,), "overlap": (0.3, 0.6)},
-            in_radii={"min_sigma": (0.3, 0.45), "max_sigma": (0.7, 0.9, 1.3)},
+            grid={"num_sigma": (4,), "overlap": (0.3,)},
+            in_radii={"min_sigma": (0.3, 0.45), "max_sigma": (0.7, 0.9, 1.3, 1.8)},
             thresholds=tuple(float(t) for t in np.geomspace(0.03, 0.6, 14)),
         ),
     }
