@@ -136,7 +136,7 @@ def fit_weights(
     losses = [region_losses(problem.clicks) for problem in problems]
     own = np.zeros((len(problems), problems[0].features.shape[1]))
     own_loss = np.zeros(len(problems))
-    weights, total_loss = own.sum(axis=0), 0.0
+    weights = own.sum(axis=0)
     generator = np.random.default_rng(seed)
 
     def corner(j: int) -> tuple[NDArray[np.float64], float]:
@@ -163,7 +163,6 @@ def fit_weights(
                 continue
             share = min(max(gap_of(j, point, loss) / curvature, 0.0), 1.0)
             weights = weights - share * step
-            total_loss += share * (loss - own_loss[j])
             own[j] -= share * step
             own_loss[j] += share * (loss - own_loss[j])
         gap = sum(gap_of(j, *corner(j)) for j in range(len(problems)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from discs import CENTRES, SHAPE, grey_image
+from discs import CENTRES, SHAPE, cover, grey_image
 from scipy import ndimage
 
 from dvfast.baselines import NersModel, RegionSettings, detect_ners, extremal_regions, fit_ners
@@ -45,6 +45,14 @@ def test_regions_are_connected_extremal_and_nested() -> None:
         assert parent == (holders[-1] if holders else -1)
         others = [j for j in range(i) if j not in holders]
         assert not any((masks[j] & masks[i]).any() for j in others)
+
+
+def test_only_dense_regions_count() -> None:
+    plane = 0.5 + 0.4 * cover(CENTRES[:2]) - 0.4 * cover(CENTRES[3:])
+    settings = RegionSettings(stain="bright", full_scale=1.0)
+    centres = extremal_regions(np.float32(plane), settings).centroids()
+    distances = np.hypot(*(centres[:, None] - CENTRES[None]).transpose(2, 0, 1))
+    assert set(distances.argmin(axis=1).tolist()) == {0, 1}
 
 
 def test_clicks_are_counted_by_the_pixel_they_lie_in() -> None:
