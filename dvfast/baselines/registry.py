@@ -153,7 +153,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             name="IRV",
             citation="Parvin et al., IEEE Transactions on Image Processing 16 (3), 615-623, 2007",
             detect=detect_irv,
-            grid={"gradient_threshold": (0.02, 0.06)},
+            grid={"gradient_threshold": (0.03,)},
             in_radii={
                 "r_min": (0.15,),
                 "r_max": (1.1, 1.4, 1.8, 2.4),
@@ -174,8 +174,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             citation="Lindeberg, International Journal of Computer Vision 30 (2), 79-116, 1998",
             detect=detect_blob_log,
             grid={"num_sigma": (4,), "overlap": (0.3,)},
-            in_radii={"min_sigma": (0.3, 0.45), "max_sigma": (0.7, 0.9, 1.3, 1.8)},
-            thresholds=tuple(float(t) for t in np.geomspace(0.03, 0.6, 14)),
+            in_radii={"min_sigma": (0.45,), "max_sigma": (0.7, 0.9, 1.3, 1.8)},
+            thresholds=tuple(float(t) for t in np.geomspace(0.03, 0.4, 11)),
         ),
     }
 )
