@@ -153,7 +153,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             name="IRV",
             citation="Parvin et al., IEEE Transactions on Image Processing 16 (3), 615-623, 2007",
             detect=detect_irv,
-            grid={"gradient_threshold": (0.03,)},
+            grid={"gradient_threshold": (0.01, 0.03)},
             in_radii={
                 "r_min": (0.15,),
                 "r_max": (1.1, 1.4, 1.8, 2.4),
