@@ -39,6 +39,7 @@ def test_public_names_exist_and_are_documented() -> None:
     for name in (
         "dvfast",
         "dvfast.functional",
+        "dvfast.baselines",
         "dvfast.nn",
         "dvfast.reference",
         "dvfast.scan",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from functools import cache
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .stains import merge_stains, separate_stains
 
 __all__ = [
     "Augmentation",
@@ -19,9 +19,6 @@ __all__ = [
     "jitter_intensity",
     "jitter_stain",
 ]
-
-# An 8-bit zero has no finite optical density; half a grey level stands in for it.
-_DARKEST = 0.5 / 255
 
 # Of `exchange_stains`: the most haematoxylin that stands for DAB, a far stronger stain; and of the
 # brown veil the greatest optical density, the stain that thins it to 1/e, its patches on a side.
@@ -215,7 +212,7 @@ def jitter_stain(image: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     bias = bias.to(image)[:, None, None]
     if len(image) != 3:
         return (image * gain + bias).clamp(0, 1)
-    return _merge_stains(_separate_stains(image) * gain + bias)
+    return merge_stains(separate_stains(image) * gain + bias)
 
 
 def exchange_stains(
@@ -245,7 +242,7 @@ def exchange_stains(
     Tensor
         ``[3, H, W]`` in [0, 1].
     """
-    haematoxylin, eosin, dab = _separate_stains(image).unbind()
+    haematoxylin, eosin, dab = separate_stains(image).unbind()
     moved = share * dab.clamp(min=0)
     haematoxylin, dab = haematoxylin + strength * moved, dab - moved
     stained = (haematoxylin + dab).clamp(min=0)
@@ -253,24 +250,7 @@ def exchange_stains(
         field.to(image)[None, None], size=image.shape[1:], mode="bilinear", align_corners=True
     )[0, 0]
     dab = dab + veil * field * torch.exp(-((stained / _THINNING_STAIN) ** 2))
-    return _merge_stains(torch.stack((haematoxylin, eosin, dab)))
-
-
-def _separate_stains(image: Tensor) -> Tensor:
-    stains_from_rgb, _ = (matrix.to(image) for matrix in _stain_matrices())
-    return torch.einsum("cs,chw->shw", stains_from_rgb, -torch.log10(image.clamp(min=_DARKEST)))
-
-
-def _merge_stains(stains: Tensor) -> Tensor:
-    _, rgb_from_stains = (matrix.to(stains) for matrix in _stain_matrices())
-    return torch.pow(10, -torch.einsum("sc,shw->chw", rgb_from_stains, stains)).clamp(0, 1)
-
-
-@cache
-def _stain_matrices() -> tuple[Tensor, Tensor]:
-    from skimage.color import hed_from_rgb, rgb_from_hed
-
-    return torch.from_numpy(hed_from_rgb.copy()), torch.from_numpy(rgb_from_hed.copy())
+    return merge_stains(torch.stack((haematoxylin, eosin, dab)))
 
 
 def _symmetric(count: int, generator: torch.Generator) -> Tensor:

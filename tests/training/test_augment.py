@@ -137,9 +137,9 @@ def test_bad_strengths_are_named(value: object) -> None:
 
 def _stained(haematoxylin: float, dab: float) -> torch.Tensor:
     """One colour, ``[3, 6, 6]``, from the optical densities of its stains."""
-    from dvfast.data.augment import _merge_stains
+    from dvfast.data.stains import merge_stains
 
-    return _merge_stains(torch.tensor([haematoxylin, 0.0, dab])[:, None, None].expand(3, 6, 6))
+    return merge_stains(torch.tensor([haematoxylin, 0.0, dab])[:, None, None].expand(3, 6, 6))
 
 
 def test_exchange_of_nothing_changes_nothing() -> None:
