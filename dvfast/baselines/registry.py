@@ -173,8 +173,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             name="blob_log",
             citation="Lindeberg, International Journal of Computer Vision 30 (2), 79-116, 1998",
             detect=detect_blob_log,
-            grid={"num_sigma": (4,), "overlap": (0.3,)},
-            in_radii={"min_sigma": (0.45,), "max_sigma": (0.7, 0.9, 1.3, 1.8)},
+            grid={"num_sigma": (3,), "overlap": (0.3, 0.5)},
+            in_radii={"min_sigma": (0.45, 0.6), "max_sigma": (0.75, 0.9, 1.3, 1.8)},
             thresholds=tuple(float(t) for t in np.geomspace(0.03, 0.4, 11)),
         ),
     }

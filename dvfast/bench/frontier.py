@@ -1,13 +1,21 @@
-"""What a user chooses from: accuracy against speed, on annotated images."""
+"""What a user chooses from: accuracy against speed, on annotated images.
+
+Beside the shipped weights stand methods that do not learn, with their parameters tuned on images
+of the folder ``train`` that lies beside the annotated ones, where there is one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .._engine import engine_of
+from ..baselines import BASELINES, Baseline, Stain, tune
 from ..data import load_sample, pair_by_stem
 from ..detection import Detector
 from ..evaluation import evaluate_points
@@ -21,6 +29,9 @@ __all__ = ["ENTRIES"]
 _RADIUS = 6.6
 _STRIDES = (1, 2, 3, 4, 6, 8)
 _TIMED = 4  # images; F1 is that of all of them
+_UNTRAINED = ("blob_log", "itcn")
+_STAIN: Stain = "haematoxylin+dab"
+_TUNED_ON = 10  # images
 
 _Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
 
@@ -40,6 +51,21 @@ def _detectors(settings: Settings) -> list[tuple[str, Precision, int, Detector]]
             if engine.why_not(precision) is None:
                 choices += [(name, precision, stride, detector) for stride in _STRIDES]
     return choices
+
+
+def _tuned(folder: Path, tested: Sequence[NDArray[Any]]) -> list[tuple[Baseline, dict[str, Any]]]:
+    """Methods that do not learn, with the parameters that are best on some images of a folder."""
+    samples = pair_by_stem(folder)
+    few = [load_sample(sample) for sample in samples[:: max(1, len(samples) // _TUNED_ON)]]
+    images = [image for image, _ in few][:_TUNED_ON]
+    clicks = [points for _, points in few][:_TUNED_ON]
+    same = [image for image in images if any(np.array_equal(image, other) for other in tested)]
+    assert not same, f"{folder} has images that are tested, too"
+    methods = []
+    for name in _UNTRAINED:
+        method = BASELINES[name].fit([], [], stain=_STAIN, nucleus_radius=_RADIUS)
+        methods.append((method, tune(method, images, clicks, _RADIUS).parameters))
+    return methods
 
 
 def _frontier(settings: Settings) -> Contest:
@@ -69,6 +95,22 @@ def _frontier(settings: Settings) -> Contest:
         )
         scales.add(detector.scale_of())
 
+    def run_few(method: Baseline, parameters: dict[str, Any]) -> None:
+        for image in few:
+            method.detect(image, **parameters)
+
+    train = Path(settings.data).with_name("train")
+    if train.is_dir() and train != Path(settings.data):
+        for method, parameters in _tuned(train, [image for image, _ in samples]):
+            pairs = [(method.detect(image, **parameters)[0], clicks) for image, clicks in samples]
+            contenders.append(
+                Contender(
+                    f"{method.name}, tuned on {_TUNED_ON} training images",
+                    partial(run_few, method, parameters),
+                    facts=_facts(pairs),
+                )
+            )
+
     def verify() -> None:
         for contender in contenders:
             assert float(contender.facts["F1"]) > 0, f"{contender.name} finds nothing"
@@ -95,6 +137,7 @@ ENTRIES = (
         "frontier",
         "Accuracy against speed, from image to nuclei",
         _frontier,
+        quick=False,
         needs="data",
         repeats=5,
     ),

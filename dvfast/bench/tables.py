@@ -79,7 +79,7 @@ def _contest_table(result: dict[str, Any]) -> Table:
     headings = ["", *facts, "time", "quartiles"]
     headings += ["Mpx/s"] if result["pixels"] else []
     headings += ["× time"]
-    headings += ["share of the limit"] if limits else []
+    headings += ["of limit"] if limits else []
     headings += ["memory"] if with_memory else []
     headings += ["in the paper, and × of that here"] if quoted else []
     unreliable = False
@@ -134,10 +134,10 @@ def _limits(rows: list[dict[str, Any]]) -> list[str]:
         "copy": "copying as many bytes {:.1f} GB/s",
     }
     limits = [texts[unit].format(rate / 1e9) for unit, rate in found.items()]
-    return [f"Limits in this run: {', '.join(limits)}."] if limits else []
+    return [f"Limits here and now: {', '.join(limits)}."] if limits else []
 
 
-_UNITS = {"vector": "float32 peak", "matrix": "bfloat16 peak", "copy": "copying"}
+_UNITS = {"vector": "float32", "matrix": "bfloat16", "copy": "copy"}
 
 
 def _limit_text(limit: dict[str, Any] | None) -> str:
@@ -145,7 +145,7 @@ def _limit_text(limit: dict[str, Any] | None) -> str:
         return ""
     share = limit["share"]
     mark = "" if share["reliable"] else " ?"
-    return f"{share['median']:.2f}{mark} of {_UNITS[limit['unit']]}"
+    return f"{share['median']:.2f} {_UNITS[limit['unit']]}{mark}"
 
 
 def _curve_table(result: dict[str, Any]) -> Table:

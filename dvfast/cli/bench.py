@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -102,7 +103,7 @@ def bench(
     )
     entries = select(patterns, settings)
     record = Record(output, conditions(settings), fresh=fresh)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     failed = []
     with Progress(
         TextColumn("{task.description}"),
@@ -127,10 +128,12 @@ def bench(
             table = Table(
                 title=text.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
             )
-            for i, heading in enumerate(text.headings):
-                table.add_column(heading, justify="right" if i else "left")
+            # The page has room for quartiles; a terminal has not.
+            shown = [i for i, heading in enumerate(text.headings) if heading != "quartiles"]
+            for i in shown:
+                table.add_column(text.headings[i], justify="right" if i else "left", no_wrap=not i)
             for row in text.rows:
-                table.add_row(*(escape(cell.replace("**", "")) for cell in row))
+                table.add_row(*(escape(row[i].replace("**", "")) for i in shown))
             console.print(table)
             for note in text.notes:
                 console.print(note, markup=False, highlight=False)
