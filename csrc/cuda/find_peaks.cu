@@ -8,11 +8,12 @@ namespace {
 
 constexpr unsigned int kWarpsPerBlock = kThreadsPerBlock / kWarpSize;
 
-// Of link_tied on a multiprocessor. Left to itself, the compiler hopes for more, and spills.
+// On a multiprocessor. Left to itself, the compiler hopes for more, and spills.
 constexpr unsigned int kBlocksAtOnce = 4;
 
 template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock) mark_pixels(FindPeaksDeviceParams<T> params) {
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
+    mark_pixels(FindPeaksDeviceParams<T> params) {
   const auto& density = params.density;
   const int64_t count = density.height * density.width;
   T mine = 0;
@@ -113,7 +114,7 @@ __device__ __forceinline__ double lowest_peak(const FindPeaksDeviceParams<T>& pa
 
 // Settles which pixels are peaks, and counts them.
 template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock)
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
     count_peaks(FindPeaksDeviceParams<T> params, int64_t count, int64_t chunks) {
   const auto& density = params.density;
   const auto& workspace = params.workspace;
