@@ -95,8 +95,11 @@ def sum_in_order(values: Array) -> float:
             return float(values[0])
 
 
+# Planes that are whole packets, several to a block of sums and the other way round; planes that are
+# not; channels side by side, as many as fit into shared memory at once, fewer, and too many.
 LOSS_SHAPES = [
     (1, 3, 1, 1), (2, 15, 1, 3), (1, 3, 1, 1023), (1, 3, 2, 512), (1, 6, 1, 1025), (3, 3, 20, 40),
+    (2, 6, 1, 1032), (130, 9, 1, 8), (270, 21, 1, 1), (40, 183, 1, 1),
     (0, 3, 1, 1), (1, 3, 0, 4), (2, 0, 1, 4),
 ]  # fmt: skip
 
