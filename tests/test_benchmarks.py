@@ -41,6 +41,17 @@ def scan_speed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
+@pytest.fixture
+def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    module = importlib.import_module("on_device")
+    monkeypatch.setattr(sys.modules["timing"], "_REPEATS", 1)
+    yield module
+    for name in ("on_device", "reductions", "timing"):
+        sys.modules.pop(name, None)
+
+
 def assert_positive(values: dict[str, float]) -> None:
     assert values
     assert all(math.isfinite(value) and value > 0 for value in values.values()), values
@@ -109,3 +120,30 @@ def test_runs_are_taken_in_turns(scan_speed: ModuleType) -> None:
     seconds = scan_speed.in_turns(runs, 3)
     assert "".join(order) == "ab" * 4  # the first for warming up
     assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_what_a_gpu_records_runs_on_a_cpu(on_device: ModuleType) -> None:
+    record = on_device.all_benchmarks(torch.device("cpu"), small=True)
+    assert record.keys() == {"activation", "loss", "density", "peaks", "reductions"}
+    json.dumps(record)
+    assert_positive(record["loss"]["seconds"])
+    for row in (*record["density"], *record["peaks"]):
+        assert_positive(row["seconds"])
+    assert [row["min_distance"] for row in record["peaks"]] == [1, 6, 12]
+    rates = record["reductions"]["rates"]
+    assert [row["clustered"] for row in rates] == [False, True]
+    for row in rates:
+        assert_positive(row["additions_per_second"])
+        assert len(row["additions_per_second"]) == 4  # of PyTorch; ours need a GPU
+
+
+def test_wrong_peaks_are_not_timed(on_device: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = on_device.density_peaks
+
+    def wrong(*arguments: Any) -> Any:
+        found = right(*arguments)
+        return found._replace(points=found.points[1:])
+
+    monkeypatch.setattr(on_device, "density_peaks", wrong)
+    with pytest.raises(SystemExit, match="the peaks at once is"):
+        on_device.peaks(torch.device("cpu"), 32, 1, 5, 1)

@@ -203,6 +203,7 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     import torch
 
     import dvfast
+    from dvfast.detection.peaks import density_peaks
 
     votes = dvfast.hybrid_activation(3 * torch.randn(1, 6, 200, 200, device=device))
     expected = dvfast.vote_density(votes, (200, 200))
@@ -217,6 +218,7 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     with torch.cuda.graph(graph):
         result = dvfast.vote_density(captured, (200, 200))
         peaks = dvfast.find_first_peaks(result[0], 40_000)
+        at_once = density_peaks(captured, (200, 200), dvfast.DetectionSettings(), 40_000)
     captured.copy_(votes.flip(2))
     graph.replay()
     torch.cuda.synchronize()
@@ -226,6 +228,8 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
         "side stream": torch.equal(on_side, expected),
         "graph": torch.equal(result, again),
         "peaks in a graph": torch.equal(peaks[0][: int(peaks[2])], points),
+        "density and peaks in a graph": torch.equal(at_once.density, again[0])
+        and torch.equal(at_once.points[: int(at_once.total)], points),
     }
     if not all(verdicts.values()):
         raise RuntimeError(str(verdicts))

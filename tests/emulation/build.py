@@ -66,6 +66,18 @@ def build_flawed(folder: Path, flaws: dict[str, tuple[str, str, str]]) -> dict[s
     return modules
 
 
+def build_benchmark(folder: Path) -> Path:
+    """The kernels of benchmarks/reductions.cu as a library for ctypes, beside `build_all`'s."""
+    source = build.CSRC.parent / "benchmarks" / "reductions.cu"
+    build.compile_all(folder, {"reductions.o": [*VARIANTS["watched"], *AS_CPLUSPLUS, source]})
+    parts = [
+        folder / f"watched_{stem}.o" for stem in ("fibres", "races", "instructions", "vote_map")
+    ]
+    library = folder / "reductions.so"
+    build.run([build.COMPILER, "-shared", folder / "reductions.o", *parts, "-o", library])
+    return library
+
+
 @dataclass(frozen=True)
 class Device:
     """Kernels with the interface of tests/native's module, and what only emulated ones have."""

@@ -40,6 +40,9 @@ def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[st
         return list(pool.map(compile_one, sources))
 
 
+# Which make gpu-check compiles, and nothing before it.
+BENCHMARK = CUDA[0].parents[2] / "benchmarks" / "reductions.cu"
+
 # Where the kernels of the network have as few registers as any.
 OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
 
@@ -58,6 +61,12 @@ def test_no_kernel_spills_or_has_a_stack_frame(
         assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []
 
 
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_the_kernels_of_the_benchmark_compile(tmp_path: Path, architecture: str) -> None:
+    (report,) = reports(tmp_path, architecture, [BENCHMARK])
+    assert {kernel[1:] for kernel in FUNCTION.findall(report)} == {("0", "0", "0")}
+
+
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_120"])
 def test_kernels_compile_for_the_oldest_and_the_newest(tmp_path: Path, architecture: str) -> None:
     # With votes of the warp, 64-bit atomics, halves: what an architecture might lack.
@@ -68,7 +77,9 @@ def test_the_loss_moves_16_bytes_at_a_time(tmp_path: Path) -> None:
     source = next(path for path in CUDA if path.stem == "voting_loss")
     compiled(source, tmp_path / "voting_loss.ptx", "sm_80", "-ptx")
     text = (tmp_path / "voting_loss.ptx").read_text()
-    kernels = dict(re.findall(r"^(?:\.visible )?\.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL))
+    kernels = dict(
+        re.findall(r"^(?:\.visible )?\.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL)
+    )
     sweeps = {name: body for name, body in kernels.items() if "sum_planes" in name}
     staged = {name: body for name, body in kernels.items() if "sum_interleaved" in name}
     assert len(sweeps) == len(staged) == 12
