@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
 
 template <typename T>
 bool is_one_pass(const GaussianFilterParams<T>& filter, const FindPeaksDeviceParams<T>& peaks) {
-  // A margin as wide as the tile is work for nine.
+  // With a wider margin, most of what a block filters would be for its neighbours.
   if (peaks.min_distance > kTileRows) return false;
   const Tile size(filter.window, peaks.min_distance);
   return size.numbers(filter.window) * static_cast<int64_t>(sizeof(T)) <= kMostSharedBytes;
