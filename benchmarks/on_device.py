@@ -7,46 +7,26 @@ All times of a comparison are taken in turns, and a row is checked before it is 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
+from reductions import all_reductions
+from timing import measure, same
 from torch import Tensor
 
 import dvfast
 from dvfast import reference
-
-_REPEATS = 15
-_Run = Callable[[], Any]
-
-
-def measure(runs: dict[str, _Run], device: torch.device) -> dict[str, float]:
-    """Median seconds of every run; the runs take turns, so that drift hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(_REPEATS + 3):
-        for name, run in runs.items():
-            _wait(device)
-            start = time.perf_counter()
-            run()
-            _wait(device)
-            if repeat >= 3:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+from dvfast.detection.peaks import density_peaks
 
 
 def activation(device: torch.device, elements: int) -> dict[str, Any]:
     """Share of the copy bandwidth that the activation reaches, forwards and backwards."""
     x = torch.randn(1, 6, elements // 6 // 1024, 1024, device=device)
     output = dvfast.hybrid_activation(x)
-    _same(output, reference.hybrid_activation(x), 1e-6)
+    same(output, reference.hybrid_activation(x), 1e-6)
     gradient = torch.randn_like(x)
     target = torch.empty_like(x)
     ops = torch.ops.dvfast
@@ -82,7 +62,7 @@ def loss(device: torch.device, patches: int, copy_rate: float) -> dict[str, Any]
         (gradient,) = torch.autograd.grad(function(x, target), x)
         return gradient
 
-    _same(both(dvfast.voting_loss), both(reference.voting_loss), 1e-4)
+    same(both(dvfast.voting_loss), both(reference.voting_loss), 1e-4)
     seconds = measure(
         {
             "dvfast": lambda: both(dvfast.voting_loss),
@@ -101,18 +81,24 @@ def loss(device: torch.device, patches: int, copy_rate: float) -> dict[str, Any]
     }
 
 
-def density(device: torch.device, side: int, num_votes: int, clustered: bool) -> dict[str, Any]:
-    """Votes to peaks, against the ways torch has to add at an index."""
-    size = (side, side)
+@cache
+def cast(device: torch.device, side: int, num_votes: int, clustered: bool) -> Tensor:
+    """Votes ``[1, 3k, side, side]`` that gather at nuclei, or land anywhere near."""
     generator = torch.Generator().manual_seed(0)
     votes = torch.rand(1, 3 * num_votes, side, side, generator=generator)
     spread = torch.randn(votes.shape, generator=generator) * (1.0 if clustered else 8.0)
     if clustered:
         nuclei = side * torch.rand(side * side // 400, 2, generator=generator)
-        spread = spread + dvfast.vote_targets(nuclei, size, num_votes)
+        spread = spread + dvfast.vote_targets(nuclei, (side, side), num_votes)
     offsets = torch.arange(3 * num_votes)[:, None, None] % 3 != 0
     # In steps of 1/64 pixel the peers' float32 coordinates are exact and round alike.
-    votes = torch.where(offsets, (spread * 64).round() / 64, votes).to(device)
+    return torch.where(offsets, (spread * 64).round() / 64, votes).to(device)
+
+
+def density(device: torch.device, side: int, num_votes: int, clustered: bool) -> dict[str, Any]:
+    """Votes to peaks, against the ways torch has to add at an index."""
+    size = (side, side)
+    votes = cast(device, side, num_votes, clustered)
     reach = torch.arange(-2, 3, device=device)
     taps = torch.exp(-reach.square() / 2) / (2 * torch.pi) ** 0.5
     grid = torch.arange(side, device=device)
@@ -160,7 +146,7 @@ def density(device: torch.device, side: int, num_votes: int, clustered: bool) ->
         "bincount": bincount,
     }
     for name, peer in peers.items():
-        _same(peer()[0], ours()[0], 1e-4, name)
+        same(peer()[0], ours()[0], 1e-4, name)
     seconds = measure({"dvfast": ours, **peers}, device)
     best = min(seconds[name] for name in peers)
     return {
@@ -169,6 +155,43 @@ def density(device: torch.device, side: int, num_votes: int, clustered: bool) ->
         "clustered": clustered,
         "seconds": seconds,
         "faster_than_the_best": best / seconds["dvfast"],
+    }
+
+
+def peaks(
+    device: torch.device, side: int, num_votes: int, window: int, min_distance: int
+) -> dict[str, Any]:
+    """Votes to density and peaks by one operator, against one operator after the other."""
+    size = (side, side)
+    settings = dvfast.DetectionSettings(sigma=window / 6, window=window, min_distance=min_distance)
+    votes = cast(device, side, num_votes, True)
+    rules = {"min_distance": min_distance}
+    room = side * side // 64
+
+    def filtered() -> Tensor:
+        return dvfast.vote_density(votes, size, sigma=window / 6, window=window)[0]
+
+    # Without a capacity the host waits for the number of peaks; with one, nothing does.
+    runs: dict[str, Callable[[], tuple[Any, ...]]] = {
+        "at once": lambda: density_peaks(votes, size, settings),
+        "one by one": lambda: dvfast.find_peaks(filtered(), **rules),
+        "at once, capacity": lambda: density_peaks(votes, size, settings, room),
+        "one by one, capacity": lambda: dvfast.find_first_peaks(filtered(), room, **rules),
+    }
+    ours = density_peaks(votes, size, settings)
+    same(ours.density, filtered(), 0, "the density at once")
+    same(ours.points, runs["one by one"]()[0], 0, "the peaks at once")
+    seconds = measure(runs, device)
+    return {
+        "side": side,
+        "window": window,
+        "min_distance": min_distance,
+        "peaks": len(ours.points),
+        "seconds": seconds,
+        "faster_at_once": {
+            "waiting": seconds["one by one"] / seconds["at once"],
+            "with capacity": seconds["one by one, capacity"] / seconds["at once, capacity"],
+        },
     }
 
 
@@ -186,12 +209,24 @@ def all_benchmarks(device: torch.device, *, small: bool = False) -> dict[str, An
             for side, votes in sizes
             for clustered in (True, False)
         ],
+        # The window of the paper, ours, and one that leaves the tiles more margin than inside.
+        "peaks": [
+            peaks(device, side, num_votes, window, min_distance)
+            for side, num_votes in sizes
+            for window, min_distance in ((5, 1), (21, 6), (31, 12))
+        ],
+        "reductions": all_reductions(
+            device,
+            {
+                f"{side}, {'clustered' if clustered else 'spread'}": cast(
+                    device, side, num_votes, clustered
+                )
+                for side, num_votes in sizes
+                for clustered in (True, False)
+            },
+            small=small,
+        ),
     }
-
-
-def _same(ours: Tensor, theirs: Tensor, tolerance: float, name: str = "the operator") -> None:
-    if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance):
-        raise SystemExit(f"{name} differs by {(ours - theirs).abs().max():.2e}: not worth timing")
 
 
 if __name__ == "__main__":

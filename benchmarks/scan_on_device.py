@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from on_device import measure
+from timing import measure
 from torch import Tensor
 
 import dvfast

@@ -72,3 +72,8 @@ def check_gaussian(sigma: float, window: int) -> None:
 def check_min_distance(min_distance: int) -> None:
     if min_distance < 1:
         raise ValueError(f"min_distance must be at least 1, got {min_distance}")
+
+
+def check_capacity(capacity: int) -> None:
+    if capacity < 0:
+        raise ValueError(f"capacity must be at least 0, got {capacity}")

@@ -157,6 +157,17 @@ def _(
     return points, points.new_empty(1)
 
 
+@torch.library.register_fake("dvfast::density_peaks")
+def _(
+    votes: Tensor, height: int, width: int, *settings: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    capacity = settings[-1]
+    num_points = torch.library.get_ctx().new_dynamic_size() if capacity < 0 else capacity
+    points = votes.new_empty(num_points, 2, dtype=torch.int64)
+    density = votes.new_empty(1, height, width)
+    return density, points, points.new_empty(1), points.new_empty(1)
+
+
 def _num_windows(size: int, reach: int, stride: int) -> int:
     return max(0, (size - reach - 1) // stride + 1)
 
@@ -300,12 +311,9 @@ for _name in ("voting_loss", "vote_map", "vote_density", "parzen_density"):
     _refuse_double_backward(_name)
 
 
-def _refuse_gradient(name: str) -> None:
+def _refuse_gradient(name: str, purpose: str) -> None:
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise NotImplementedError(
-            f"torch.ops.dvfast.{name} has no gradient: it is made for dvfast.scan, which is for "
-            f"inference only. dvfast.nn.DeepVotingNet.dense has one."
-        )
+        raise NotImplementedError(f"torch.ops.dvfast.{name} has no gradient: {purpose}")
 
     torch.library.register_autograd(f"dvfast::{name}", backward)
 
@@ -319,7 +327,15 @@ for _name in (
     "matrix_trunk_layer",
     "matrix_vote_head",
 ):
-    _refuse_gradient(_name)
+    _refuse_gradient(
+        _name,
+        "it is made for dvfast.scan, which is for inference only. "
+        "dvfast.nn.DeepVotingNet.dense has one.",
+    )
+_refuse_gradient(
+    "density_peaks",
+    "it is made for detection. dvfast.vote_density and dvfast.find_peaks have one.",
+)
 
 # --- Autocast: a half has too few digits for a pixel coordinate -----------------------------------
 
@@ -330,6 +346,7 @@ for _name in (
     "parzen_density",
     "find_peaks",
     "find_first_peaks",
+    "density_peaks",
 ):
     for _device in ("cpu", "cuda"):
         torch.library.register_autocast(f"dvfast::{_name}", _device, torch.float32)

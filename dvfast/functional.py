@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ._arguments import (
     Offset,
+    check_capacity,
     check_gaussian,
     check_grid,
     check_min_distance,
@@ -504,7 +505,7 @@ def find_peaks(
     """
     _check_density(density, threshold, min_distance)
     index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
-    return index.to(_dtype_of_points(density)), density[index[:, 0], index[:, 1]]
+    return points_and_scores(density, index)
 
 
 def find_first_peaks(
@@ -550,17 +551,25 @@ def find_first_peaks(
             [-1., -1.]]), tensor([1.0000, 0.6000, 0.0000]), tensor([2]))
     """
     _check_density(density, threshold, min_distance)
-    if capacity < 0:
-        raise ValueError(f"capacity must be at least 0, got {capacity}")
+    check_capacity(capacity)
     index, count = ops.find_first_peaks(
         density.detach(), threshold, relative, min_distance, capacity
     )
-    exists = index[:, 0] >= 0
-    scores = density.new_zeros(capacity)
+    return *first_points_and_scores(density, index), count
+
+
+def points_and_scores(density: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Of peaks at the pixels `index`, ``[n, 2]``, that a kernel found in a density ``[H, W]``."""
+    return index.to(_dtype_of_points(density)), density[index[:, 0], index[:, 1]]
+
+
+def first_points_and_scores(density: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The same where `index` may be (-1, -1), which scores 0; without waiting for a GPU."""
+    scores = density.new_zeros(index.shape[0])
     if density.numel() > 0:
         y, x = index.clamp(min=0).unbind(1)
-        scores = torch.where(exists, density[y, x], scores)
-    return index.to(_dtype_of_points(density)), scores, count
+        scores = torch.where(index[:, 0] >= 0, density[y, x], scores)
+    return index.to(_dtype_of_points(density)), scores
 
 
 def _check_density(density: Tensor, threshold: float, min_distance: int) -> None:

@@ -134,6 +134,7 @@ def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
     import torch
 
     import dvfast
+    from dvfast.detection.peaks import density_peaks
 
     side = 33 if small else 517
     generator = torch.Generator().manual_seed(0)
@@ -150,6 +151,8 @@ def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
         parzen = dvfast.parzen_density(votes, size, radius=9.0, area="disc")
         weights = torch.linspace(0, 1, side + 4, device=where)
         peaks, scores = dvfast.find_peaks(density[1].detach(), min_distance=3)
+        settings = dvfast.DetectionSettings(sigma=2.0, window=13, min_distance=3)
+        at_once = density_peaks(votes.detach()[1:], size, settings)
         return {
             "vote_targets": target,
             "voting_loss": loss,
@@ -163,6 +166,8 @@ def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
             "parzen_density gradient": torch.autograd.grad((parzen * weights).sum(), votes)[0],
             "find_peaks": peaks,
             "find_peaks scores": scores,
+            "density_peaks": at_once.points,
+            "density_peaks density": at_once.density,
         }
 
     torch.manual_seed(0)
@@ -184,7 +189,7 @@ def compare_with_cpu(device: str, *, small: bool = False) -> dict[str, bool]:
     cpu = {**everything("cpu"), **scans("cpu")}
     other = {**everything(device), **scans(device)}
     equal = {name: torch.equal(value, other[name].cpu()) for name, value in cpu.items()}
-    must = ["vote_map", "vote_map, bilinear", "parzen_density", "find_peaks"]
+    must = ["vote_map", "vote_map, bilinear", "parzen_density", "find_peaks", "density_peaks"]
     must += [name for name in equal if name.startswith("scan")]
     broken = [name for name in must if not equal[name]]
     if broken:
@@ -198,6 +203,7 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     import torch
 
     import dvfast
+    from dvfast.detection.peaks import density_peaks
 
     votes = dvfast.hybrid_activation(3 * torch.randn(1, 6, 200, 200, device=device))
     expected = dvfast.vote_density(votes, (200, 200))
@@ -212,6 +218,7 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     with torch.cuda.graph(graph):
         result = dvfast.vote_density(captured, (200, 200))
         peaks = dvfast.find_first_peaks(result[0], 40_000)
+        at_once = density_peaks(captured, (200, 200), dvfast.DetectionSettings(), 40_000)
     captured.copy_(votes.flip(2))
     graph.replay()
     torch.cuda.synchronize()
@@ -221,6 +228,8 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
         "side stream": torch.equal(on_side, expected),
         "graph": torch.equal(result, again),
         "peaks in a graph": torch.equal(peaks[0][: int(peaks[2])], points),
+        "density and peaks in a graph": torch.equal(at_once.density, again[0])
+        and torch.equal(at_once.points[: int(at_once.total)], points),
     }
     if not all(verdicts.values()):
         raise RuntimeError(str(verdicts))

@@ -76,6 +76,7 @@ struct GaussianFilterParams {
   T* output;  // [batch, height, width], contiguous
   const T *taps_y, *taps_x;
   int64_t window;
+  T scale = 1;  // of what is written
 };
 
 enum class VoterArea : int64_t { kBox = 0, kDisc = 1 };

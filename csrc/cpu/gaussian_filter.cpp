@@ -49,6 +49,9 @@ DVFAST_MULTIVERSION void gaussian_filter(const GaussianFilterParams<T>& params, 
         output[x] = fused_multiply_add(tap, source[x], output[x]);
       }
     }
+    if (params.scale != T(1)) {
+      for (int64_t x = 0; x < in.width; ++x) output[x] *= params.scale;
+    }
   }
 }
 

@@ -1,61 +1,32 @@
 #include "find_peaks.h"
 #include "launch.h"
+#include "peak_marks.h"
 #include "shared_memory.h"
 
 namespace dvfast {
 namespace {
 
-constexpr int64_t kNoPeak = -1;
 constexpr unsigned int kWarpsPerBlock = kThreadsPerBlock / kWarpSize;
 
-__device__ __forceinline__ unsigned long long bits_of(double value) {
-  unsigned long long bits;
-  memcpy(&bits, &value, sizeof(bits));
-  return bits;
-}
-
-__device__ __forceinline__ double double_from(unsigned long long bits) {
-  double value;
-  memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
-// Numbers from 0 on are ordered like their bits.
-template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock)
-    find_highest(MapView<const T> density, unsigned long long* highest) {
-  T mine = 0;
-  const int64_t count = density.height * density.width;
-  for (int64_t i = first_item(); i < count; i += item_stride()) {
-    const T value = *density.at(0, i / density.width, i % density.width);
-    mine = value > mine ? value : mine;
-  }
-  for (unsigned int delta = kWarpSize / 2; delta > 0; delta /= 2) {
-    const T other = __shfl_down_sync(kFullWarp, mine, delta);
-    mine = other > mine ? other : mine;
-  }
-  if (threadIdx.x % kWarpSize == 0) atomicMax(highest, bits_of(static_cast<double>(mine)));
-}
+// On a multiprocessor. Left to itself, the compiler hopes for more, and spills.
+constexpr unsigned int kBlocksAtOnce = 4;
 
 template <typename T>
-__device__ __forceinline__ double lowest_peak(const FindPeaksDeviceParams<T>& params) {
-  // Nothing of infinity is still nothing.
-  return params.relative && params.threshold != 0
-             ? params.threshold * double_from(*params.workspace.highest)
-             : params.threshold;
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock) mark_high(FindPeaksDeviceParams<T> params) {
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
+    mark_pixels(FindPeaksDeviceParams<T> params) {
   const auto& density = params.density;
-  const double lowest = lowest_peak(params);
   const int64_t count = density.height * density.width;
+  T mine = 0;
   for (int64_t i = first_item(); i < count; i += item_stride()) {
-    const T value = *density.at(0, i / density.width, i % density.width);
-    const bool high = value > T(0) && static_cast<double>(value) >= lowest;
-    params.workspace.parents[i] = high ? i : kNoPeak;
-    params.workspace.rejected[i] = 0;
+    const int64_t y = i / density.width;
+    const int64_t x = i % density.width;
+    const T* pixel = density.at(0, y, x);
+    const Surroundings<int64_t> all{y, density.height - 1 - y, x, density.width - 1 - x};
+    mark_pixel(params.workspace, i, pixel, density.y_stride, density.x_stride,
+               all.within(params.min_distance));
+    mine = higher(mine, *pixel);
   }
+  if (params.relative) keep_highest(mine, params.workspace.highest);
 }
 
 // Others may be changing what is read, so that it must be read as it stands: volatile.
@@ -68,6 +39,10 @@ __device__ __forceinline__ T now(const T* values, int64_t i) {
 __device__ __forceinline__ int64_t root_of(const int64_t* parents, int64_t i) {
   for (int64_t parent = now(parents, i); parent != i; parent = now(parents, i)) i = parent;
   return i;
+}
+
+__device__ __forceinline__ void reject(Mark* marks, int64_t i) {
+  static_cast<volatile Mark*>(marks)[i] = Mark::kRejected;
 }
 
 __device__ __forceinline__ void join(int64_t* parents, int64_t a, int64_t b) {
@@ -86,14 +61,18 @@ __device__ __forceinline__ void join(int64_t* parents, int64_t a, int64_t b) {
   }
 }
 
-// Joins pixels of equal value, and rejects those that have something higher around them.
+// Joins tied pixels with those of equal value. A plateau is rejected if something higher is around
+// one of its pixels. Such a pixel is marked as lower and joins none; of the tied ones that it cuts
+// a plateau into, every part has a pixel that meets such a one.
 template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock) link_equal(FindPeaksDeviceParams<T> params) {
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
+    link_tied(FindPeaksDeviceParams<T> params) {
   const auto& density = params.density;
+  const auto& workspace = params.workspace;
   const int64_t reach = params.min_distance;
   const int64_t count = density.height * density.width;
   for (int64_t i = first_item(); i < count; i += item_stride()) {
-    if (now(params.workspace.parents, i) == kNoPeak) continue;
+    if (now(workspace.marks, i) != Mark::kTied) continue;
     const int64_t y = i / density.width;
     const int64_t x = i % density.width;
     const T value = *density.at(0, y, x);
@@ -101,16 +80,17 @@ __global__ void __launch_bounds__(kThreadsPerBlock) link_equal(FindPeaksDevicePa
     const int64_t left = x > reach ? x - reach : 0;
     const int64_t bottom = y + reach < density.height ? y + reach : density.height - 1;
     const int64_t right = x + reach < density.width ? x + reach : density.width - 1;
-    bool higher = false;
     for (int64_t v = top; v <= bottom; ++v) {
       for (int64_t u = left; u <= right; ++u) {
-        const T other = *density.at(0, v, u);
-        higher |= other > value;
+        if (*density.at(0, v, u) != value) continue;
         const int64_t neighbour = v * density.width + u;
-        if (other == value && neighbour < i) join(params.workspace.parents, i, neighbour);
+        if (now(workspace.marks, neighbour) == Mark::kLower) {
+          reject(workspace.marks, i);
+        } else if (neighbour < i) {
+          join(workspace.parents, i, neighbour);
+        }
       }
     }
-    if (higher) params.workspace.rejected[i] = 1;
   }
 }
 
@@ -118,23 +98,40 @@ __global__ void __launch_bounds__(kThreadsPerBlock) link_equal(FindPeaksDevicePa
 __global__ void __launch_bounds__(kThreadsPerBlock)
     reject_plateaus(PeakWorkspace workspace, int64_t count) {
   for (int64_t i = first_item(); i < count; i += item_stride()) {
-    if (workspace.parents[i] == kNoPeak || !now(workspace.rejected, i)) continue;
-    volatile unsigned char* rejected = workspace.rejected;
-    rejected[root_of(workspace.parents, i)] = 1;
+    if (now(workspace.marks, i) != Mark::kRejected) continue;
+    reject(workspace.marks, root_of(workspace.parents, i));
   }
 }
 
-__device__ __forceinline__ bool is_peak(const PeakWorkspace& workspace, int64_t i, int64_t count) {
-  return i < count && workspace.parents[i] == i && !workspace.rejected[i];
+template <typename T>
+__device__ __forceinline__ double lowest_peak(const FindPeaksDeviceParams<T>& params) {
+  // Nothing of infinity is still nothing.
+  if (!params.relative || params.threshold == 0) return params.threshold;
+  double highest;
+  memcpy(&highest, params.workspace.highest, sizeof(highest));
+  return params.threshold * highest;
 }
 
-__global__ void __launch_bounds__(kThreadsPerBlock)
-    count_peaks(PeakWorkspace workspace, int64_t count, int64_t chunks) {
+// Settles which pixels are peaks, and counts them.
+template <typename T>
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
+    count_peaks(FindPeaksDeviceParams<T> params, int64_t count, int64_t chunks) {
+  const auto& density = params.density;
+  const auto& workspace = params.workspace;
+  const double lowest = lowest_peak(params);
   unsigned int* of_warps = shared_array<unsigned int>();
   for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
     unsigned int mine = 0;
     for (int64_t k = threadIdx.x; k < kPixelsPerChunk; k += kThreadsPerBlock) {
-      const bool peak = is_peak(workspace, chunk * kPixelsPerChunk + k, count);
+      const int64_t i = chunk * kPixelsPerChunk + k;
+      bool peak = false;
+      if (i < count && workspace.marks[i] != Mark::kLower) {
+        const Mark mark = workspace.marks[i];
+        const T value = *density.at(0, i / density.width, i % density.width);
+        peak = (mark == Mark::kPeak || (mark == Mark::kTied && workspace.parents[i] == i)) &&
+               static_cast<double>(value) >= lowest;
+        workspace.marks[i] = peak ? Mark::kPeak : Mark::kLower;
+      }
       mine += __popc(__ballot_sync(kFullWarp, peak));
     }
     __syncthreads();
@@ -180,7 +177,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
     int64_t place = workspace.offsets[chunk];
     for (int64_t first = 0; first < kPixelsPerChunk; first += kThreadsPerBlock) {
       const int64_t i = chunk * kPixelsPerChunk + first + threadIdx.x;
-      const bool peak = is_peak(workspace, i, count);
+      const bool peak = i < count && workspace.marks[i] == Mark::kPeak;
       const unsigned int ballot = __ballot_sync(kFullWarp, peak);
       __syncthreads();
       if (lane == 0) of_warps[warp] = __popc(ballot);
@@ -204,21 +201,28 @@ template <typename T>
 cudaError_t launch_find_peaks(const FindPeaksDeviceParams<T>& params, cudaStream_t stream) {
   const auto& workspace = params.workspace;
   const int64_t count = params.density.height * params.density.width;
+  const cudaError_t cleared =
+      cudaMemsetAsync(workspace.highest, 0, sizeof(*workspace.highest), stream);
+  if (cleared != cudaSuccess) return cleared;
+  const cudaError_t marked = launch(mark_pixels<T>, blocks_for(count, kThreadsPerBlock),
+                                    kThreadsPerBlock, 0, stream, params);
+  return marked == cudaSuccess ? launch_count_peaks(params, stream) : marked;
+}
+
+template <typename T>
+cudaError_t launch_count_peaks(const FindPeaksDeviceParams<T>& params, cudaStream_t stream) {
+  const auto& workspace = params.workspace;
+  const int64_t count = params.density.height * params.density.width;
   const int64_t chunks = (count + kPixelsPerChunk - 1) / kPixelsPerChunk;
   const unsigned int blocks = blocks_for(count, kThreadsPerBlock);
-  cudaError_t error = cudaMemsetAsync(workspace.highest, 0, sizeof(*workspace.highest), stream);
+  cudaError_t error = cudaSuccess;
   const auto then = [&error](cudaError_t next) {
     if (error == cudaSuccess) error = next;
   };
-  if (params.relative) {
-    then(launch(find_highest<T>, blocks, kThreadsPerBlock, 0, stream, params.density,
-                workspace.highest));
-  }
-  then(launch(mark_high<T>, blocks, kThreadsPerBlock, 0, stream, params));
-  then(launch(link_equal<T>, blocks, kThreadsPerBlock, 0, stream, params));
+  then(launch(link_tied<T>, blocks, kThreadsPerBlock, 0, stream, params));
   then(launch(reject_plateaus, blocks, kThreadsPerBlock, 0, stream, workspace, count));
-  then(launch(count_peaks, blocks_for(chunks, 1), kThreadsPerBlock,
-              kWarpsPerBlock * sizeof(unsigned int), stream, workspace, count, chunks));
+  then(launch(count_peaks<T>, blocks_for(chunks, 1), kThreadsPerBlock,
+              kWarpsPerBlock * sizeof(unsigned int), stream, params, count, chunks));
   then(launch(sum_counts, 1, kThreadsPerBlock, kThreadsPerBlock * sizeof(int64_t), stream,
               workspace.offsets, chunks));
   return error;
@@ -236,6 +240,7 @@ cudaError_t launch_write_peaks(const FindPeaksDeviceParams<T>& params, int64_t* 
 
 #define DVFAST_INSTANTIATE(T)                                                                    \
   template cudaError_t launch_find_peaks<T>(const FindPeaksDeviceParams<T>&, cudaStream_t);      \
+  template cudaError_t launch_count_peaks<T>(const FindPeaksDeviceParams<T>&, cudaStream_t);     \
   template cudaError_t launch_write_peaks<T>(const FindPeaksDeviceParams<T>&, int64_t*, int64_t, \
                                              cudaStream_t);
 DVFAST_INSTANTIATE(float)

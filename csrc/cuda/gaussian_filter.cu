@@ -1,12 +1,12 @@
 #include "gaussian_filter.h"
+#include "gaussian_tile.h"
 #include "launch.h"
 #include "shared_memory.h"
 
 namespace dvfast {
 namespace {
 
-// A block of threads makes this tile of the output. A thread sums the columns of kTileRows outputs
-// at a time, so that what it reads is shared by as many.
+// A block of threads makes this tile of the output.
 constexpr int kTileRows = 8;
 constexpr int kTileColumns = 128;
 
@@ -27,46 +27,25 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
   T* taps_y = shared_array<T>();
   T* taps_x = taps_y + window;
   T* columns = taps_x + window;  // [kTileRows, wide]
-  for (int i = threadIdx.x; i < window; i += kThreadsPerBlock) {
-    taps_y[i] = params.taps_y[i];
-    taps_x[i] = params.taps_x[i];
-  }
+  load_taps(params, taps_y, taps_x);
   for (int64_t tile = blockIdx.x; tile < in.batch * tiles_y * tiles_x; tile += gridDim.x) {
     const int64_t b = tile / tiles_x / tiles_y;
     const int64_t top = tile / tiles_x % tiles_y * kTileRows;
     const int64_t left = tile % tiles_x * kTileColumns;
     __syncthreads();
-    for (int u = threadIdx.x; u < wide; u += kThreadsPerBlock) {
-      const int64_t x = left + u - reach;
-      T sums[kTileRows] = {};
-      if (x >= 0 && x < in.width) {
-        const int64_t first = top - reach > 0 ? top - reach : 0;
-        const int64_t below = top + kTileRows + reach;
-        const int64_t end = below < in.height ? below : in.height;
-        for (int64_t v = first; v < end; ++v) {
-          const T value = *in.at(b, v, x);
-#pragma unroll
-          for (int row = 0; row < kTileRows; ++row) {
-            const int64_t tap = v - (top + row) + reach;
-            if (tap >= 0 && tap < window) {
-              sums[row] = fused_multiply_add(taps_y[tap], value, sums[row]);
-            }
-          }
-        }
-      }
-#pragma unroll
-      for (int row = 0; row < kTileRows; ++row) columns[row * wide + u] = sums[row];
-    }
+    sum_columns_of_tile(in, b, top, left - reach, kTileRows, wide, taps_y, window, columns);
     __syncthreads();
-    for (int i = threadIdx.x; i < kTileRows * kTileColumns; i += kThreadsPerBlock) {
-      const int row = i / kTileColumns;
+    for (int i = threadIdx.x; i < kTileRows / kRowsRows * kTileColumns; i += kThreadsPerBlock) {
+      const int first = i / kTileColumns * kRowsRows;
       const int u = i % kTileColumns;
-      if (top + row >= in.height || left + u >= in.width) continue;
-      T sum = 0;
-      for (int tap = 0; tap < window; ++tap) {
-        sum = fused_multiply_add(taps_x[tap], columns[row * wide + u + tap], sum);
+      T sums[kRowsRows];
+      sum_rows(columns + first * wide + u, wide, taps_x, window, sums);
+#pragma unroll
+      for (int row = 0; row < kRowsRows; ++row) {
+        const int64_t y = top + first + row;
+        if (y >= in.height || left + u >= in.width) continue;
+        params.output[(b * in.height + y) * in.width + left + u] = sums[row] * params.scale;
       }
-      params.output[(b * in.height + top + row) * in.width + left + u] = sum;
     }
   }
 }

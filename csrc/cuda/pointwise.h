@@ -5,6 +5,7 @@
 #include "../core/half.h"
 #include "../core/views.h"
 #include "launch.h"
+#include "packet_store.h"
 
 namespace dvfast {
 
@@ -19,6 +20,34 @@ template <typename T>
 struct alignas(16) Packet {
   static constexpr int kSize = 16 / sizeof(T);
   T values[kSize];
+};
+
+// Neighbours in memory, from an address that packets can be loaded from.
+template <typename T, int kCount>
+struct Neighbours {
+  static constexpr int kPackets = kCount / Packet<T>::kSize;
+  Packet<T> packets[kPackets];
+
+  __device__ __forceinline__ T& operator[](int i) {
+    return packets[i / Packet<T>::kSize].values[i % Packet<T>::kSize];
+  }
+  static __device__ __forceinline__ Neighbours load(const T* from) {
+    Neighbours result;
+#pragma unroll
+    for (int i = 0; i < kPackets; ++i) {
+      result.packets[i] = reinterpret_cast<const Packet<T>*>(from)[i];
+    }
+    return result;
+  }
+  // To global memory.
+  __device__ __forceinline__ void store(T* to) const {
+#pragma unroll
+    for (int i = 0; i < kPackets; ++i) {
+      uint4 words;
+      memcpy(&words, &packets[i], sizeof(words));
+      store_packet(reinterpret_cast<Packet<T>*>(to) + i, words);
+    }
+  }
 };
 
 template <typename T, int kInputs, typename Operation>

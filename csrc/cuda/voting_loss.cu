@@ -1,21 +1,36 @@
 #include "../core/reduction.h"
 #include "../core/voting_loss.h"
+#include "async_copy.h"
 #include "launch.h"
+#include "pointwise.h"
 #include "shared_memory.h"
 #include "voting_loss.h"
 
 namespace dvfast {
 namespace {
 
-// Of sum_patches on a multiprocessor. Left to itself, the compiler hopes for more, and spills.
+// On a multiprocessor. Left to itself, the compiler hopes for more, and spills.
 constexpr unsigned int kBlocksAtOnce = 4;
+
+// What every architecture gives a block without being asked.
+constexpr int64_t kMostSharedBytes = 48 * 1024;
+constexpr int64_t kTreeBytes = kPatchesPerBlock * sizeof(double);
+
+// Patches that a thread of sum_planes takes at a time, and threads that take a block's.
+template <typename T>
+constexpr int kNeighbours = Packet<T>::kSize;
+template <typename T>
+constexpr unsigned int kThreadsOfPlanes =
+    kPatchesPerBlock / kNeighbours<T> < kThreadsPerBlock ? kPatchesPerBlock / kNeighbours<T>
+                                                         : kThreadsPerBlock;
 
 // The tree of core/reduction.h over kPatchesPerBlock numbers in shared memory; all threads of the
 // block take part, and find the sum in tree[0].
+template <unsigned int kThreads = kThreadsPerBlock>
 __device__ __forceinline__ void sum_tree(double* tree) {
   for (unsigned int half = kPatchesPerBlock / 2; half > 0; half /= 2) {
     __syncthreads();
-    for (unsigned int i = threadIdx.x; i < half; i += kThreadsPerBlock) tree[i] += tree[i + half];
+    for (unsigned int i = threadIdx.x; i < half; i += kThreads) tree[i] += tree[i + half];
   }
   __syncthreads();
 }
@@ -69,6 +84,136 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
   }
 }
 
+// All tensors are runs of memory, and neighbouring patches are neighbours in the plane of each
+// channel: a packet holds one channel of several. `params` as launch_planes wants them.
+template <bool kGradient, typename T, typename Target>
+__global__ void __launch_bounds__(kThreadsOfPlanes<T>)
+    sum_planes(VotingLossParams<T, Target> params, int64_t patches) {
+  using Compute = compute_t<T>;
+  constexpr int kCount = kNeighbours<T>;
+  constexpr unsigned int kThreads = kThreadsOfPlanes<T>;
+  const auto& logits = params.logits;
+  const int64_t plane = logits.width;
+  double* tree = shared_array<double>();
+  for (int64_t block = blockIdx.x; block < num_blocks(patches); block += gridDim.x) {
+    for (unsigned int i = threadIdx.x * kCount; i < kPatchesPerBlock; i += kThreads * kCount) {
+      const int64_t patch = block * kPatchesPerBlock + i;
+      Neighbours<Compute, kCount> losses{};
+      if (patch < patches) {
+        const int64_t b = logits.batch == 1 ? 0 : patch / plane;
+        int64_t at = b * kChannelsPerVote * logits.num_votes * plane + patch - b * plane;
+        for (int64_t j = 0; j < logits.num_votes; ++j, at += kChannelsPerVote * plane) {
+          auto confidence = Neighbours<T, kCount>::load(logits.data + at);
+          auto offset_y = Neighbours<T, kCount>::load(logits.data + at + plane);
+          auto offset_x = Neighbours<T, kCount>::load(logits.data + at + 2 * plane);
+          auto wanted = Neighbours<Target, kCount>::load(params.target.data + at);
+          auto wanted_y = Neighbours<Target, kCount>::load(params.target.data + at + plane);
+          auto wanted_x = Neighbours<Target, kCount>::load(params.target.data + at + 2 * plane);
+#pragma unroll
+          for (int n = 0; n < kCount; ++n) {
+            const VoteLoss<Compute> vote = vote_loss<Compute>(
+                to_compute(confidence[n]), to_compute(offset_y[n]), to_compute(offset_x[n]),
+                to_compute(wanted[n]), to_compute(wanted_y[n]), to_compute(wanted_x[n]),
+                static_cast<Compute>(params.lambda));
+            losses[n] += vote.loss;
+            confidence[n] = FromCompute<T>::convert(vote.confidence_gradient);
+            offset_y[n] = FromCompute<T>::convert(vote.offset_y_gradient);
+            offset_x[n] = FromCompute<T>::convert(vote.offset_x_gradient);
+          }
+          if (kGradient) {
+            confidence.store(params.gradient.data + at);
+            offset_y.store(params.gradient.data + at + plane);
+            offset_x.store(params.gradient.data + at + 2 * plane);
+          }
+        }
+        if (params.patch_loss != nullptr) losses.store(params.patch_loss + patch);
+      }
+      Neighbours<double, kCount> leaves;
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) leaves[n] = losses[n];
+      auto* packets = reinterpret_cast<Packet<double>*>(tree + i);
+#pragma unroll
+      for (int n = 0; n < leaves.kPackets; ++n) packets[n] = leaves.packets[n];
+    }
+    sum_tree<kThreads>(tree);
+    if (threadIdx.x == 0) params.block_loss[block] = tree[0];
+    __syncthreads();
+  }
+}
+
+// Starts copying a run of memory into shared memory.
+template <typename T>
+__device__ __forceinline__ void stage(T* to, const T* from, int count) {
+  constexpr int kSize = Packet<T>::kSize;
+  for (int i = threadIdx.x * kSize; i + kSize <= count; i += kThreadsPerBlock * kSize) {
+    stream_async(to + i, from + i);
+  }
+  const int last = count / kSize * kSize + static_cast<int>(threadIdx.x);
+  if (last < count) to[last] = from[last];
+}
+
+template <typename T>
+__device__ __forceinline__ void unstage(T* to, const T* from, int count) {
+  constexpr int kSize = Packet<T>::kSize;
+  for (int i = threadIdx.x * kSize; i + kSize <= count; i += kThreadsPerBlock * kSize) {
+    *reinterpret_cast<Packet<T>*>(to + i) = *reinterpret_cast<const Packet<T>*>(from + i);
+  }
+  const int last = count / kSize * kSize + static_cast<int>(threadIdx.x);
+  if (last < count) to[last] = from[last];
+}
+
+// All tensors are runs of memory, patch after patch with its channels side by side. Packets know no
+// patches, so that they go through shared memory, those of `at_once` patches at a time.
+template <bool kGradient, typename T, typename Target>
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
+    sum_interleaved(VotingLossParams<T, Target> params, int64_t patches, int at_once) {
+  using Compute = compute_t<T>;
+  const int channels = static_cast<int>(kChannelsPerVote * params.logits.num_votes);
+  double* tree = shared_array<double>();
+  T* logits = shared_array<T>(kTreeBytes);
+  Target* targets = reinterpret_cast<Target*>(logits + at_once * channels);
+  for (int64_t block = blockIdx.x; block < num_blocks(patches); block += gridDim.x) {
+    for (int first = 0; first < kPatchesPerBlock; first += at_once) {
+      const int64_t start = block * kPatchesPerBlock + first;
+      const int64_t left = patches > start ? patches - start : 0;
+      const int count = static_cast<int>(left < at_once ? left : at_once);
+      __syncthreads();
+      stage(logits, params.logits.data + start * channels, count * channels);
+      stage(targets, params.target.data + start * channels, count * channels);
+      commit_copies();
+      wait_for_copies<0>();
+      __syncthreads();
+      const int i = static_cast<int>(threadIdx.x);
+      if (i < at_once) {
+        Compute loss = 0;
+        T* logit = logits + i * channels;
+        const Target* wanted = targets + i * channels;
+        for (int j = 0; i < count && j < channels; j += kChannelsPerVote) {
+          const VoteLoss<Compute> vote = vote_loss<Compute>(
+              to_compute(logit[j]), to_compute(logit[j + 1]), to_compute(logit[j + 2]),
+              to_compute(wanted[j]), to_compute(wanted[j + 1]), to_compute(wanted[j + 2]),
+              static_cast<Compute>(params.lambda));
+          loss += vote.loss;
+          if (kGradient) {
+            logit[j] = FromCompute<T>::convert(vote.confidence_gradient);
+            logit[j + 1] = FromCompute<T>::convert(vote.offset_y_gradient);
+            logit[j + 2] = FromCompute<T>::convert(vote.offset_x_gradient);
+          }
+        }
+        if (i < count && params.patch_loss != nullptr) params.patch_loss[start + i] = loss;
+        tree[first + i] = loss;
+      }
+      if (kGradient) {
+        __syncthreads();
+        unstage(params.gradient.data + start * channels, logits, count * channels);
+      }
+    }
+    sum_tree(tree);
+    if (threadIdx.x == 0) params.block_loss[block] = tree[0];
+    __syncthreads();
+  }
+}
+
 // One block of threads: every level of blocks in turn, until one number is left.
 __global__ void __launch_bounds__(kThreadsPerBlock) sum_blocks(double* block_loss, int64_t blocks) {
   double* tree = shared_array<double>();
@@ -110,18 +255,62 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
   }
 }
 
+// Patches at a time whose logits and targets fit into shared memory beside the tree, or 0.
+template <typename T, typename Target>
+int patches_at_once(int64_t channels) {
+  constexpr int kFewest = 32;
+  const auto fit = [&](int64_t patches) {
+    return patches * channels * static_cast<int64_t>(sizeof(T) + sizeof(Target)) <=
+           kMostSharedBytes - kTreeBytes;
+  };
+  for (int patches = kThreadsPerBlock; patches >= kFewest; patches /= 2) {
+    if (fit(patches)) return patches;
+  }
+  return 0;
+}
+
+template <bool kGradient, typename T, typename Target>
+cudaError_t launch_sweep(const VotingLossParams<T, Target>& params, int64_t patches,
+                         cudaStream_t stream) {
+  const auto& logits = params.logits;
+  const unsigned int blocks = blocks_for(num_blocks(patches), 1);
+  const int64_t plane = dense_plane(logits);
+  const bool alike = dense_plane(params.target) == plane &&
+                     (!kGradient || dense_plane(params.gradient) == plane) &&
+                     is_aligned(params.patch_loss);
+  const int64_t channels = kChannelsPerVote * logits.num_votes;
+  const int at_once = patches_at_once<T, Target>(channels);
+  if (alike && plane == 1 && at_once > 0) {
+    const auto staged = static_cast<size_t>(at_once * channels) * (sizeof(T) + sizeof(Target));
+    return launch(sum_interleaved<kGradient, T, Target>, blocks, kThreadsPerBlock,
+                  kTreeBytes + staged, stream, params, patches, at_once);
+  }
+  if (alike && plane > 1 && plane % kNeighbours<T> == 0) {
+    return launch(sum_planes<kGradient, T, Target>, blocks, kThreadsOfPlanes<T>, kTreeBytes, stream,
+                  params, patches);
+  }
+  return launch(sum_patches<kGradient, T, Target>, blocks, kThreadsPerBlock, kTreeBytes, stream,
+                params, patches);
+}
+
+// One upstream gradient for all patches.
+template <typename T>
+struct Scale {
+  const T* factor;
+
+  __device__ __forceinline__ T operator()(bool, const T (&x)[1]) const { return x[0] * *factor; }
+};
+
 }  // namespace
 
 template <typename T, typename Target>
 cudaError_t launch_voting_loss(const VotingLossParams<T, Target>& params, cudaStream_t stream) {
   const int64_t patches = params.logits.batch * params.logits.height * params.logits.width;
-  const size_t bytes = kPatchesPerBlock * sizeof(double);
-  const auto kernel = params.gradient.data != nullptr ? sum_patches<true, T, Target>
-                                                      : sum_patches<false, T, Target>;
-  const cudaError_t error = launch(kernel, blocks_for(num_blocks(patches), 1), kThreadsPerBlock,
-                                   bytes, stream, params, patches);
+  const cudaError_t error = params.gradient.data != nullptr
+                                ? launch_sweep<true>(params, patches, stream)
+                                : launch_sweep<false>(params, patches, stream);
   if (error != cudaSuccess) return error;
-  return launch(sum_blocks, 1, kThreadsPerBlock, bytes, stream, params.block_loss,
+  return launch(sum_blocks, 1, kThreadsPerBlock, kTreeBytes, stream, params.block_loss,
                 num_blocks(patches));
 }
 
@@ -135,6 +324,11 @@ template <typename T>
 cudaError_t launch_voting_loss_backward(const VotingLossBackwardParams<T>& params,
                                         cudaStream_t stream) {
   const auto& in = params.gradient;
+  const auto& upstream = params.grad_output;
+  if (upstream.batch_stride == 0 && upstream.y_stride == 0 && upstream.x_stride == 0) {
+    return launch_pointwise(PointwiseParams<T, 1>{{in}, params.grad_input},
+                            Scale<compute_t<T>>{upstream.data}, stream);
+  }
   const int64_t patches = in.batch * in.height * in.width;
   return launch(scale_gradient<T>, blocks_for(patches, kThreadsPerBlock), kThreadsPerBlock, 0,
                 stream, params, patches);

@@ -7,10 +7,21 @@
 
 namespace dvfast {
 
-inline void check_find_peaks(const Tensor& density, double threshold, int64_t min_distance) {
+struct PeakRules {
+  double threshold;
+  bool relative;
+  int64_t min_distance;
+};
+
+inline void check_peak_rules(const PeakRules& rules) {
+  STD_TORCH_CHECK(rules.min_distance >= 1, "min_distance must be at least 1, got ",
+                  rules.min_distance);
+  STD_TORCH_CHECK(rules.threshold == rules.threshold, "threshold must be a number, got NaN");
+}
+
+inline void check_find_peaks(const Tensor& density, const PeakRules& rules) {
   STD_TORCH_CHECK(density.dim() == 2, "density must be [H, W], got ", describe(density));
-  STD_TORCH_CHECK(min_distance >= 1, "min_distance must be at least 1, got ", min_distance);
-  STD_TORCH_CHECK(threshold == threshold, "threshold must be a number, got NaN");
+  check_peak_rules(rules);
 }
 
 inline void check_capacity(int64_t capacity) {
@@ -30,8 +41,9 @@ MapView<const T> image_view(const Tensor& density) {
 }
 
 // A window need not reach beyond the map, however large it was asked to be.
-inline int64_t useful_distance(const Tensor& density, int64_t min_distance) {
-  return std::min(min_distance, std::max(density.size(0), density.size(1)));
+template <typename T>
+int64_t useful_distance(const MapView<const T>& density, int64_t min_distance) {
+  return std::min(min_distance, std::max(density.height, density.width));
 }
 
 }  // namespace dvfast

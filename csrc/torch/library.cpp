@@ -39,6 +39,11 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
   m.def(
       "find_first_peaks(Tensor density, float threshold, bool relative, int min_distance, "
       "int capacity) -> (Tensor points, Tensor count)");
+  m.def(
+      "density_peaks(Tensor votes, SymInt height, SymInt width, float sigma, int window, "
+      "int stride, float offset_y, float offset_x, float max_offset, int interpolation, "
+      "float scale, float threshold, bool relative, int min_distance, int capacity)"
+      " -> (Tensor density, Tensor points, Tensor count, Tensor num_void)");
 
   // The scan engine, on maps [B, h, w, C] and packed weights: see csrc/core/network.h.
   m.def(

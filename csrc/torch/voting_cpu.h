@@ -32,13 +32,17 @@ class CpuVoting {
   }
 
   template <typename T>
-  Tensor filter(const Tensor& map, double sigma, int64_t window, Tap tap_y, Tap tap_x) const {
+  Tensor filter(const Tensor& map, double sigma, int64_t window, Tap tap_y, Tap tap_x,
+                double scale = 1) const {
     const std::vector<T> taps_y = gaussian_taps<T>(sigma, window, tap_y);
     const std::vector<T> taps_x = gaussian_taps<T>(sigma, window, tap_x);
     Tensor filtered = torch::stable::new_empty(map, map.sizes());
     const GaussianFilterParams<T> params{map_view<const T>(map, "map"),
-                                         static_cast<T*>(filtered.data_ptr()), taps_y.data(),
-                                         taps_x.data(), window};
+                                         static_cast<T*>(filtered.data_ptr()),
+                                         taps_y.data(),
+                                         taps_x.data(),
+                                         window,
+                                         static_cast<T>(scale)};
     torch::stable::parallel_for(
         0, params.input.batch * params.input.height, kRowsPerThread,
         [&](int64_t begin, int64_t end) { gaussian_filter<T>(params, begin, end); });

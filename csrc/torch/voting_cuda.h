@@ -29,17 +29,22 @@ class CudaVoting : public CudaScope {
 
   template <typename T>
   Tensor filter(const Tensor& map, double sigma, int64_t window, Tap tap_y, Tap tap_x) const {
-    const Tensor taps = torch::stable::new_empty(map, {2, window});
-    T* taps_y = static_cast<T*>(taps.data_ptr());
-    T* taps_x = taps_y + window;
-    check(launch_gaussian_taps(taps_y, sigma, window, tap_y, stream()), "gaussian_taps");
-    check(launch_gaussian_taps(taps_x, sigma, window, tap_x, stream()), "gaussian_taps");
+    const Tensor taps_y = taps<T>(map, sigma, window, tap_y);
+    const Tensor taps_x = tap_x == tap_y ? taps_y : taps<T>(map, sigma, window, tap_x);
     Tensor filtered = torch::stable::new_empty(map, map.sizes());
-    const GaussianFilterParams<T> params{map_view<const T>(map, "map"),
-                                         static_cast<T*>(filtered.data_ptr()), taps_y, taps_x,
-                                         window};
+    const GaussianFilterParams<T> params{
+        map_view<const T>(map, "map"), static_cast<T*>(filtered.data_ptr()),
+        static_cast<const T*>(taps_y.data_ptr()), static_cast<const T*>(taps_x.data_ptr()), window};
     check(launch_gaussian_filter(params, stream()), "gaussian_filter");
     return filtered;
+  }
+
+  template <typename T>
+  Tensor taps(const Tensor& map, double sigma, int64_t window, Tap tap) const {
+    Tensor weights = torch::stable::new_empty(map, {window});
+    check(launch_gaussian_taps(static_cast<T*>(weights.data_ptr()), sigma, window, tap, stream()),
+          "gaussian_taps");
+    return weights;
   }
 
   template <typename T>

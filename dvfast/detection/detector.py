@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..data import image_to_tensor, resample, resample_points
 from ..errors import InputError
-from ..functional import count_void_votes, find_peaks, vote_density
 from ..nn import DeepVotingNet
 from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
+from .peaks import Peaks, density_peaks
 from .result import DetectionResult, as_image
 from .settings import DetectionSettings
 
@@ -164,11 +164,8 @@ class Detector:
         original = image_to_tensor(pixels, self.net.in_channels)
         tensor = resample(original, self.scale_of(pixel_size)).to(self.net.conv1.weight)
         size = (tensor.shape[1], tensor.shape[2])
-        votes, density = self._vote(
-            tensor, settings, mode=mode, precision=precision, progress=progress
-        )
-        points, scores = find_peaks(density, **settings.of_peaks())
-        void = int(count_void_votes(votes).sum())
+        found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
+        void = int(found.num_void)
         if void:
             warnings.warn(
                 f"{void} votes were NaN or infinite and did not count; is the network sound?",
@@ -176,9 +173,9 @@ class Detector:
                 stacklevel=2,
             )
         return DetectionResult(
-            points=resample_points(points.double().cpu().numpy(), size, pixels.shape[:2]),
-            scores=scores.double().cpu().numpy(),
-            density=density.float().cpu().numpy(),
+            points=resample_points(found.points.double().cpu().numpy(), size, pixels.shape[:2]),
+            scores=found.scores.double().cpu().numpy(),
+            density=found.density.float().cpu().numpy(),
             image=pixels,
             num_void=void,
         )
@@ -193,20 +190,16 @@ class Detector:
         }
         return dataclasses.replace(self.settings, **changes)
 
-    def _vote(
-        self, image: Tensor, settings: DetectionSettings, **how: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Votes and density of an image at the model's scale; `how` is for the scan."""
+    def _find(
+        self,
+        image: Tensor,
+        settings: DetectionSettings,
+        capacity: int | None = None,
+        **how: Any,
+    ) -> Peaks:
+        """The nuclei of an image at the model's scale; `how` is for the scan."""
         votes = scan(self.net, image, stride=settings.stride, padding=settings.padding, **how)
-        density = vote_density(
-            votes,
-            (image.shape[1], image.shape[2]),
-            sigma=settings.sigma,
-            window=settings.window,
-            stride=settings.stride,
-            max_offset=settings.max_offset,
-        )
-        return votes, density[0] * settings.stride**2
+        return density_peaks(votes, (image.shape[1], image.shape[2]), settings, capacity)
 
 
 def _check_pixel_size(name: str, value: float | None) -> None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..functional import find_first_peaks
 from ..scan import Precision
 from .detector import Detector
 
@@ -92,5 +91,7 @@ class DetectionGraph:
 
     @torch.no_grad()
     def _detect(self) -> tuple[Tensor, Tensor, Tensor]:
-        _, density = self._detector._vote(self._image, self._settings, precision=self._precision)
-        return find_first_peaks(density, self._capacity, **self._settings.of_peaks())
+        found = self._detector._find(
+            self._image, self._settings, self._capacity, precision=self._precision
+        )
+        return found.points, found.scores, found.total

@@ -58,14 +58,6 @@ class DetectionSettings:
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
 
-    def of_peaks(self) -> dict[str, Any]:
-        """The part that is for :func:`dvfast.find_peaks`."""
-        return {
-            "threshold": self.threshold,
-            "relative": self.relative,
-            "min_distance": self.min_distance,
-        }
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return dataclasses.asdict(self)

@@ -35,11 +35,47 @@ def build_all(folder: Path) -> dict[str, Path]:
         for stem in ("fibres", "races", "instructions", "cpu_interface"):
             jobs[f"{variant}_{stem}.o"] = [*own, f"-I{EMULATION}", EMULATION / f"{stem}.cpp"]
     build.compile_all(folder, jobs)
+    cpu_module = build.link(folder, "cpu", without=["binding_emulation.o"])
+    return {"cpu": cpu_module} | {v: build.link(folder, v, shared(folder)) for v in VARIANTS}
+
+
+def shared(folder: Path) -> list[Path]:
     # Bound by tests/native with their own kernels; see emulation.cpp for the emulated ones.
     stems = ("vote_targets", "find_peaks", "winograd_head", "bfloat16_network")
-    points = [folder / f"cpu_{stem}.o" for stem in stems]
-    cpu_module = build.link(folder, "cpu", without=["binding_emulation.o"])
-    return {"cpu": cpu_module} | {v: build.link(folder, v, points) for v in VARIANTS}
+    return [folder / f"cpu_{stem}.o" for stem in stems]
+
+
+def build_flawed(folder: Path, flaws: dict[str, tuple[str, str, str]]) -> dict[str, Path]:
+    """Watched modules beside those of `build_all`, by the name of their flaw.
+
+    A flaw is the stem of a .cu file, a text that stands in it once, and what stands there instead.
+    """
+    jobs: build.Jobs = {}
+    for name, (stem, right, wrong) in flaws.items():
+        source = (build.CSRC / "cuda" / f"{stem}.cu").read_text()
+        assert source.count(right) == 1, f"{right!r} stands {source.count(right)} times in {stem}"
+        flawed = folder / f"{name}.cu"
+        flawed.write_text(source.replace("../core", str(build.CSRC / "core")).replace(right, wrong))
+        include = f"-I{build.CSRC / 'cuda'}"
+        jobs[f"{name}_{stem}.o"] = [*VARIANTS["watched"], include, *AS_CPLUSPLUS, flawed]
+    build.compile_all(folder, jobs)
+    modules = {}
+    for name, (stem, *_) in flaws.items():
+        others = {*folder.glob("watched_*.o")} - {folder / f"watched_{stem}.o"}
+        modules[name] = build.link(folder, name, [*others, *shared(folder)])
+    return modules
+
+
+def build_benchmark(folder: Path) -> Path:
+    """The kernels of benchmarks/reductions.cu as a library for ctypes, beside `build_all`'s."""
+    source = build.CSRC.parent / "benchmarks" / "reductions.cu"
+    build.compile_all(folder, {"reductions.o": [*VARIANTS["watched"], *AS_CPLUSPLUS, source]})
+    parts = [
+        folder / f"watched_{stem}.o" for stem in ("fibres", "races", "instructions", "vote_map")
+    ]
+    library = folder / "reductions.so"
+    build.run([build.COMPILER, "-shared", folder / "reductions.o", *parts, "-o", library])
+    return library
 
 
 @dataclass(frozen=True)
@@ -51,5 +87,5 @@ class Device:
 
 
 def load(path: Path) -> Device:
-    emulated = path.parent.name in VARIANTS
+    emulated = path.parent.name != "cpu"
     return Device(build.load(path), build.load(path, "dvfast_emulation") if emulated else None)

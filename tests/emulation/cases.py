@@ -95,8 +95,11 @@ def sum_in_order(values: Array) -> float:
             return float(values[0])
 
 
+# Planes that are whole packets, several to a block of sums and the other way round; planes that are
+# not; channels side by side, as many as fit into shared memory at once, fewer, and too many.
 LOSS_SHAPES = [
     (1, 3, 1, 1), (2, 15, 1, 3), (1, 3, 1, 1023), (1, 3, 2, 512), (1, 6, 1, 1025), (3, 3, 20, 40),
+    (2, 6, 1, 1032), (130, 9, 1, 8), (270, 21, 1, 1), (40, 183, 1, 1),
     (0, 3, 1, 1), (1, 3, 0, 4), (2, 0, 1, 4),
 ]  # fmt: skip
 
@@ -284,6 +287,66 @@ def find_peaks(device: Device, dtype: str) -> Results:
             yield f"{name} {settings} capacity {capacity}", [points, np.array(count)]
 
 
+# Tiles are 16 rows by 64 columns; what a plateau may cross.
+def vote_maps(dtype: str) -> Iterator[tuple[str, Array]]:
+    random = np.random.default_rng(0)
+    for size in ((1, 1), (16, 64), (17, 65), (33, 130), (1, 150), (40, 1), (0, 4), (4, 0)):
+        yield f"stairs {size}", random.integers(-1, 4, size).astype(dtype)
+    yield "hills", random.standard_normal((20, 70)).astype(dtype)
+    yield "flat", np.ones((18, 67), dtype)
+    yield "nothing", np.zeros((18, 67), dtype)
+    stripes = np.zeros((35, 70), dtype)
+    stripes[::7] = stripes[:, ::9] = 1
+    yield "one plateau through all tiles", stripes
+    higher = stripes.copy()
+    higher[21, 63] = 2
+    yield "one plateau, rejected in the last tile", higher
+    yield "hostile", hostile.hostile_votes((18, 67), dtype, 0)
+    yield "strided", hostile.strided(random.integers(0, 9, (18, 67)).astype(dtype))
+
+
+# Window, sigma and min_distance, with more of a margin than the map is high or wide; of the last
+# two, a tile with its margin is more than a block can have.
+DENSITY_RULES: list[tuple[int, float, int]] = [
+    (1, 1.0, 1), (1, 1.0, 2), (5, 1.0, 3), (21, 3.5, 6), (3, 0.5, 16),
+    (3, 0.5, 17), (255, 40.0, 9),
+]  # fmt: skip
+
+
+def density_and_peaks(
+    device: Device, votes: Array, window: int, sigma: float, scale: float, **settings: Any
+) -> tuple[Array, Array, bool]:
+    """The density, its peaks, and whether that was one pass."""
+    dtype = votes.dtype.name
+    taps = np.array(getattr(device.kernels, f"gaussian_taps_{dtype}")(sigma, window, False), dtype)
+    density = np.full(votes.shape, np.nan, dtype)
+    if not device.extras:
+        rows = votes.shape[0]
+        filter_map = getattr(device.kernels, f"gaussian_filter_{dtype}")
+        filter_map(votes[None], density[None], taps, taps, 0, rows)
+        density *= density.dtype.type(scale)
+        return density, kernels.find_peaks(device.kernels, density, **settings), False
+    points = np.full((density.size, 2), -1)
+    rules = (settings["threshold"], settings["relative"], settings["min_distance"])
+    run = getattr(device.extras, f"density_peaks_{dtype}")
+    count, one_pass = run(votes[None], density[None], taps, scale, *rules, points)
+    return density, points[:count], one_pass
+
+
+def density_peaks(device: Device, dtype: str) -> Results:
+    thresholds = itertools.cycle([(0.2, True), (0.0, True), (0.3, False), (-math.inf, False)])
+    for (name, votes), (window, sigma, min_distance) in itertools.product(
+        vote_maps(dtype), DENSITY_RULES
+    ):
+        if window == 255 and name not in ("hills", "hostile", "stairs (1, 150)"):
+            continue
+        threshold, relative = next(thresholds)
+        settings = {"threshold": threshold, "relative": relative, "min_distance": min_distance}
+        scale = 1.0 if min_distance == 1 else 9.0
+        density, points, _ = density_and_peaks(device, votes, window, sigma, scale, **settings)
+        yield f"{name} window {window} {settings}", [density, points]
+
+
 CASES: dict[str, tuple[Callable[[Device, str], Results], tuple[str, ...]]] = {
     "hybrid_activation": (hybrid_activation, REAL + HALF),
     "voting_loss": (voting_loss, REAL + HALF),
@@ -293,5 +356,6 @@ CASES: dict[str, tuple[Callable[[Device, str], Results], tuple[str, ...]]] = {
     "gaussian_filter": (gaussian_filter, REAL),
     "vote_targets": (vote_targets, REAL),
     "find_peaks": (find_peaks, REAL),
+    "density_peaks": (density_peaks, REAL),
 }
 EACH_CASE = [(name, dtype) for name, (_, dtypes) in CASES.items() for dtype in dtypes]

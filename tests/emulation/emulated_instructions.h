@@ -1,4 +1,4 @@
-// What csrc/cuda/async_copy.h and csrc/cuda/tensor_cores.h are of PTX on a device.
+// What async_copy.h, packet_store.h and tensor_cores.h of csrc/cuda are of PTX on a device.
 //
 // An asynchronous copy is made as late as it may be: when its thread waits for it. Until then its
 // target holds noise.
@@ -34,6 +34,8 @@ void copy_async(void* to, const void* from, bool wanted = true) {
 }
 
 inline void stream_async(void* to, const void* from) { emulation::copy_later(to, from, 16); }
+
+inline void store_packet(void* to, const uint4& words) { *static_cast<uint4*>(to) = words; }
 
 inline void commit_copies() { emulation::close_copies(); }
 

@@ -4,6 +4,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "../../csrc/cuda/density_peaks.h"
 #include "../../csrc/cuda/find_peaks.h"
 #include "../../csrc/cuda/trunk_layer_tensor_cores.h"
 #include "../../csrc/cuda/vote_head_tensor_cores.h"
@@ -55,6 +56,26 @@ std::vector<T> noise(int64_t count) {
   return values;
 }
 
+// What finding peaks works in, no longer than it must be.
+struct PeakBuffers {
+  explicit PeakBuffers(int64_t pixels)
+      : chunks((pixels + kPixelsPerChunk - 1) / kPixelsPerChunk),
+        highest(noise<unsigned long long>(1)),
+        parents(noise<int64_t>(pixels)),
+        marks(noise<Mark>(pixels)),
+        offsets(noise<int64_t>(chunks + 1)) {}
+
+  PeakWorkspace workspace() {
+    return {highest.data(), parents.data(), marks.data(), offsets.data()};
+  }
+
+  int64_t chunks;
+  std::vector<unsigned long long> highest;
+  std::vector<int64_t> parents;
+  std::vector<Mark> marks;
+  std::vector<int64_t> offsets;
+};
+
 // density [1, H, W]; returns the number of peaks and writes as many as `points` [capacity, 2] has
 // room for.
 template <typename T>
@@ -62,21 +83,28 @@ void define_peaks(py::module_& m, const std::string& type) {
   m.def(("find_peaks_" + type).c_str(), [](const py::array& density, double threshold,
                                            bool relative, int64_t min_distance,
                                            const py::array& points) {
-    FindPeaksDeviceParams<T> params{};
-    params.density = map_view<const T>(density);
-    params.threshold = threshold;
-    params.relative = relative;
-    params.min_distance = min_distance;
-    const int64_t pixels = params.density.height * params.density.width;
-    const int64_t chunks = (pixels + kPixelsPerChunk - 1) / kPixelsPerChunk;
-    auto highest = noise<unsigned long long>(1);
-    auto parents = noise<int64_t>(pixels);
-    auto rejected = noise<unsigned char>(pixels);
-    auto offsets = noise<int64_t>(chunks + 1);
-    params.workspace = {highest.data(), parents.data(), rejected.data(), offsets.data()};
+    PeakBuffers buffers(density.size());
+    const FindPeaksDeviceParams<T> params{map_view<const T>(density), threshold, relative,
+                                          min_distance, buffers.workspace()};
     check(launch_find_peaks(params, nullptr));
     check(launch_write_peaks(params, Array<int64_t>::of(points).data(), points.shape(0), nullptr));
-    return offsets[chunks];
+    return buffers.offsets[buffers.chunks];
+  });
+  // map and density [1, H, W]; also tells whether that was one pass.
+  m.def(("density_peaks_" + type).c_str(), [](const py::array& map, const py::array& density,
+                                              const py::array& taps, double scale, double threshold,
+                                              bool relative, int64_t min_distance,
+                                              const py::array& points) {
+    PeakBuffers buffers(density.size());
+    const T* weights = Array<const T>::of(taps).data();
+    const GaussianFilterParams<T> filter{
+        map_view<const T>(map), Array<T>::of(density).data(), weights, weights,
+        taps.shape(0),          static_cast<T>(scale)};
+    const FindPeaksDeviceParams<T> peaks{map_view<const T>(density), threshold, relative,
+                                         min_distance, buffers.workspace()};
+    check(launch_density_peaks(filter, peaks, nullptr));
+    check(launch_write_peaks(peaks, Array<int64_t>::of(points).data(), points.shape(0), nullptr));
+    return std::make_tuple(buffers.offsets[buffers.chunks], is_one_pass(filter, peaks));
   });
 }
 

@@ -77,6 +77,24 @@ def test_peaks_of_many_chunks_stay_in_raster_order(cpu: Device, emulated: Device
     assert np.array_equal(points, expected)
 
 
+@pytest.mark.parametrize("dtype", cases.REAL)
+def test_density_and_peaks_are_one_pass_where_a_tile_fits(emulated: Device, dtype: str) -> None:
+    emulated.extras.set_order(seed=1, find_races=False)
+
+    def one_pass(window: int, min_distance: int) -> bool:
+        rules: dict[str, Any] = {"threshold": 0.2, "relative": True, "min_distance": min_distance}
+        votes = np.ones((3, 3), dtype)
+        return cases.density_and_peaks(emulated, votes, window, 1.0, 1.0, **rules)[2]
+
+    assert all(
+        one_pass(window, min_distance) for window, _, min_distance in cases.DENSITY_RULES[:4]
+    )
+    assert not any(
+        one_pass(window, min_distance) for window, _, min_distance in cases.DENSITY_RULES[-2:]
+    )
+    assert one_pass(255, 4) == (dtype == "float32")
+
+
 @pytest.mark.parametrize("scatter", [kernels.scatter, kernels.parzen_scatter])
 def test_void_votes_are_counted_for_each_image(cpu: Device, emulated: Device, scatter: Any) -> None:
     emulated.extras.set_order(seed=1)

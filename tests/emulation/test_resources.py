@@ -14,7 +14,7 @@ from emulation.build import CUDA
 
 pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc on PATH")
 
-FLAGS = ["-O3", "-std=c++17", "-fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v",
+FLAGS = ["-O3", "-std=c++17", "-fmad=false", "--expt-relaxed-constexpr",
          "-Xcompiler", "-Wall,-Wextra", "--Werror", "all-warnings"]  # fmt: skip
 FUNCTION = re.compile(
     r"Function properties for (\S+)\s+"
@@ -22,19 +22,26 @@ FUNCTION = re.compile(
 )
 
 
+def compiled(source: Path, target: Path, architecture: str, *how: str) -> str:
+    """What nvcc says about it."""
+    command = ["nvcc", f"-arch={architecture}", *FLAGS, *how, source, "-o", target]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
 def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[str]:
     """What the assembler says about the kernels of each source."""
 
     def compile_one(source: Path) -> str:
-        target = folder / f"{source.stem}.{architecture}.o"
-        command = ["nvcc", f"-arch={architecture}", *FLAGS, "-c", source, "-o", target]
-        result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        return compiled(source, folder / f"{source.stem}.o", architecture, "-Xptxas", "-v", "-c")
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_one, sources))
 
+
+# Which make gpu-check compiles, and nothing before it.
+BENCHMARK = CUDA[0].parents[2] / "benchmarks" / "reductions.cu"
 
 # Where the kernels of the network have as few registers as any.
 OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
@@ -42,7 +49,7 @@ OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
 
 @pytest.mark.parametrize(
     ("architecture", "sources"),
-    [("sm_80", OF_THE_NETWORK), ("sm_90", CUDA), ("sm_120", OF_THE_NETWORK)],
+    [("sm_80", CUDA), ("sm_90", CUDA), ("sm_120", OF_THE_NETWORK)],
 )
 def test_no_kernel_spills_or_has_a_stack_frame(
     tmp_path: Path, architecture: str, sources: list[Path]
@@ -54,7 +61,37 @@ def test_no_kernel_spills_or_has_a_stack_frame(
         assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []
 
 
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_the_kernels_of_the_benchmark_compile(tmp_path: Path, architecture: str) -> None:
+    (report,) = reports(tmp_path, architecture, [BENCHMARK])
+    assert {kernel[1:] for kernel in FUNCTION.findall(report)} == {("0", "0", "0")}
+
+
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_120"])
 def test_kernels_compile_for_the_oldest_and_the_newest(tmp_path: Path, architecture: str) -> None:
     # With votes of the warp, 64-bit atomics, halves: what an architecture might lack.
     reports(tmp_path, architecture, [s for s in CUDA if s.stem in ("find_peaks", "voting_loss")])
+
+
+def test_the_loss_moves_16_bytes_at_a_time(tmp_path: Path) -> None:
+    source = next(path for path in CUDA if path.stem == "voting_loss")
+    compiled(source, tmp_path / "voting_loss.ptx", "sm_80", "-ptx")
+    text = (tmp_path / "voting_loss.ptx").read_text()
+    kernels = dict(
+        re.findall(r"^(?:\.visible )?\.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL)
+    )
+    sweeps = {name: body for name, body in kernels.items() if "sum_planes" in name}
+    staged = {name: body for name, body in kernels.items() if "sum_interleaved" in name}
+    assert len(sweeps) == len(staged) == 12
+    for name, body in sweeps.items():
+        # A vote's logits and target, and its gradient where one is wanted; beside them only the sum
+        # of a block.
+        loads = re.findall(r"ld\.global\.(\S+)", body)
+        assert len(loads) >= 6, name
+        assert all(load.startswith(("v4.", "v2.f64", "v2.u64", "v2.b64")) for load in loads), name
+        stores = [s for s in re.findall(r"st\.global\.(\S+)", body) if s != "f64"]
+        assert len(stores) >= (4 if "sum_planesILb1" in name else 1), name
+        assert set(stores) == {"v4.b32"}, name
+    for name, body in staged.items():
+        assert body.count("cp.async.cg.shared.global") >= 2, name
+        assert "sum_interleavedILb0" in name or re.search(r"st\.global\.v[24]", body), name

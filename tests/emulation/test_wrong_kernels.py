@@ -1,4 +1,7 @@
-"""What the emulation would not miss: kernels with one flaw each are caught, and pass without it."""
+"""What the emulation would not miss: kernels with one flaw each are caught, and pass without it.
+
+First small ones that are wrong by themselves, then those of csrc/cuda with a line of theirs spoilt.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulation import build as emulation
+from emulation import cases
 from emulation.build import Device
 from emulation.cases import Array
+from emulation.test_kernels import ORDERS, bits
 from native import build
 
 SEEDS = range(10)
@@ -136,3 +142,64 @@ def test_sanitizers_see_into_the_fibres(
     assert message in caught.stderr
     right = build.run_sanitized("emulation.sanitized", module, flaw, "right")
     assert right.returncode == 0, right.stderr
+
+
+# The file, what stands there, and what should not stand there in its place.
+SPOILT: dict[str, tuple[str, str, str]] = {
+    "columns_read_before_all_are_summed": (
+        "density_peaks",
+        "sums_of_columns);\n    __syncthreads();",
+        "sums_of_columns);",
+    ),
+    "density_read_before_all_is_there": (
+        "density_peaks",
+        "}\n    }\n    __syncthreads();\n    for (int i = threadIdx.x; i < kTileRows",
+        "}\n    }\n    for (int i = threadIdx.x; i < kTileRows",
+    ),
+    "margin_one_too_small": (
+        "density_peaks",
+        "margin = static_cast<int>(peaks.min_distance)",
+        "margin = static_cast<int>(peaks.min_distance) - 1",
+    ),
+    "plateau_with_something_higher": ("find_peaks", "reject(workspace.marks, i);", "continue;"),
+    "root_not_told": (
+        "find_peaks",
+        "reject(workspace.marks, root_of(workspace.parents, i));",
+        "reject(workspace.marks, i);",
+    ),
+    "copies_not_waited_for": ("voting_loss", "wait_for_copies<0>();", ""),
+    "gradient_stored_before_all_is_there": (
+        "voting_loss",
+        "if (kGradient) {\n        __syncthreads();",
+        "if (kGradient) {",
+    ),
+    "leaves_of_the_next_packet": ("voting_loss", "(tree + i);", "(tree + i / 2);"),
+}
+CASE_OF = {"find_peaks": "density_peaks"}  # else of the file's own name
+
+
+@pytest.fixture(scope="module")
+def spoilt_modules(emulated_modules: dict[str, Path]) -> dict[str, Path]:
+    return emulation.build_flawed(emulated_modules["cpu"].parents[1], SPOILT)
+
+
+@pytest.mark.parametrize("flaw", SPOILT)
+def test_a_spoilt_line_is_caught(cpu: Device, spoilt_modules: dict[str, Path], flaw: str) -> None:
+    device = emulation.load(spoilt_modules[flaw])
+    assert device.extras is not None
+    run, _ = cases.CASES[CASE_OF.get(SPOILT[flaw][0], SPOILT[flaw][0])]
+
+    def same(order: dict[str, bool]) -> bool:
+        device.extras.set_order(**order)
+        pairs = zip(run(device, "float32"), run(cpu, "float32"), strict=True)
+        return all(
+            bits(one, "float32") == bits(other, "float32")
+            for (_, ours), (_, theirs) in pairs
+            for one, other in zip(ours, theirs, strict=True)
+        )
+
+    with np.errstate(all="ignore"):
+        try:
+            assert not all(same(order) for order in ORDERS)
+        except RuntimeError as error:
+            assert "data race" in str(error)  # noqa: PT017 - either is fine
