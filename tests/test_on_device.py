@@ -1,4 +1,4 @@
-"""What `make gpu-check` measures, on a CPU and at a size that says nothing: compared, then timed."""
+"""What `make gpu-check` measures, on a CPU and in small: compared, then timed."""
 
 from __future__ import annotations
 
