@@ -333,6 +333,13 @@ ENTRIES = (
         partial(_dense, 1, ("bfloat16",), True, False),
     ),
     Entry(
+        "scan-stride-3",
+        "scanning",
+        f"Votes of every third pixel, {_WHERE}",
+        partial(_dense, 3, ("exact",), False, True),
+        quick=False,
+    ),
+    Entry(
         "scan-stride-4",
         "scanning",
         f"Votes of every fourth pixel, {_WHERE}",

@@ -81,7 +81,7 @@ def _contest_table(result: dict[str, Any]) -> Table:
     headings += ["× time"]
     headings += ["of limit"] if limits else []
     headings += ["memory"] if with_memory else []
-    headings += ["in the paper, and × of that here"] if quoted else []
+    headings += ["in the paper; × here"] if quoted else []
     unreliable = False
     cells = []
     for row in rows:
@@ -122,7 +122,7 @@ def _further(ratio: dict[str, Any]) -> str:
 def _quoted_text(quoted: float | None, seconds: float) -> str:
     if quoted is None:
         return ""
-    return f"{seconds_text(quoted)}, {_three(seconds / quoted)}"
+    return f"{seconds_text(quoted)}; {_three(seconds / quoted)}"
 
 
 def _limits(rows: list[dict[str, Any]]) -> list[str]:

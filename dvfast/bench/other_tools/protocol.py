@@ -43,8 +43,6 @@ def _set_threads(threads: int) -> None:
     """All of these are read when a library is loaded, so this comes before the imports."""
     for name in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)
-    # Threads that spin while they wait take the cores from each other where these are shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
