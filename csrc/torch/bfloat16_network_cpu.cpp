@@ -2,12 +2,13 @@
 
 #include "../cpu/bfloat16_network.h"
 #include "bfloat16_network.h"
+#include "parallel.h"
 
 namespace dvfast {
 namespace {
 
-constexpr int64_t kRowsPerThread = 4;
-constexpr int64_t kGroupsPerThread = 8;
+constexpr int64_t kSmallestRows = 4;
+constexpr int64_t kSmallestGroups = 8;
 
 struct Cpu {
   explicit Cpu(const Tensor&) {
@@ -16,14 +17,13 @@ struct Cpu {
   }
 
   void operator()(const Bfloat16TrunkParams& params) const {
-    torch::stable::parallel_for(
-        0, params.output.batch * params.output.height, kRowsPerThread,
+    parallel_in_pieces(
+        params.output.batch * params.output.height, kSmallestRows,
         [&](int64_t begin, int64_t end) { bfloat16_trunk_layer(params, begin, end); });
   }
   void operator()(const Bfloat16HeadParams& params) const {
-    torch::stable::parallel_for(
-        0, bfloat16_head_groups(params), kGroupsPerThread,
-        [&](int64_t begin, int64_t end) { bfloat16_head(params, begin, end); });
+    parallel_in_pieces(bfloat16_head_groups(params), kSmallestGroups,
+                       [&](int64_t begin, int64_t end) { bfloat16_head(params, begin, end); });
   }
 };
 

@@ -1,20 +1,20 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../cpu/trunk_layer.h"
+#include "parallel.h"
 #include "trunk_layer.h"
 
 namespace dvfast {
 namespace {
 
-constexpr int64_t kRowsPerThread = 4;
+constexpr int64_t kSmallestRows = 4;
 
 struct Cpu {
   explicit Cpu(const Tensor&) {}
 
   void operator()(const TrunkLayerParams& params) const {
-    torch::stable::parallel_for(
-        0, params.output.batch * params.output.height, kRowsPerThread,
-        [&](int64_t begin, int64_t end) { trunk_layer(params, begin, end); });
+    parallel_in_pieces(params.output.batch * params.output.height, kSmallestRows,
+                       [&](int64_t begin, int64_t end) { trunk_layer(params, begin, end); });
   }
 };
 

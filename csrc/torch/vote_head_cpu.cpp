@@ -1,19 +1,20 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../cpu/vote_head.h"
+#include "parallel.h"
 #include "vote_head.h"
 
 namespace dvfast {
 namespace {
 
-constexpr int64_t kRunsPerThread = 16;
+constexpr int64_t kSmallestRuns = 16;
 
 struct Cpu {
   explicit Cpu(const Tensor&) {}
 
   void operator()(const VoteHeadParams& params) const {
-    torch::stable::parallel_for(0, vote_head_runs(params), kRunsPerThread,
-                                [&](int64_t begin, int64_t end) { vote_head(params, begin, end); });
+    parallel_in_pieces(vote_head_runs(params), kSmallestRuns,
+                       [&](int64_t begin, int64_t end) { vote_head(params, begin, end); });
   }
 };
 

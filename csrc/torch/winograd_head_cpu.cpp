@@ -1,20 +1,20 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../cpu/winograd_head.h"
+#include "parallel.h"
 #include "winograd_head.h"
 
 namespace dvfast {
 namespace {
 
-constexpr int64_t kTilesPerThread = 24;
+constexpr int64_t kSmallestTiles = 24;
 
 struct Cpu {
   explicit Cpu(const Tensor&) {}
 
   void operator()(const WinogradHeadParams& params) const {
-    torch::stable::parallel_for(
-        0, winograd_head_tiles(params), kTilesPerThread,
-        [&](int64_t begin, int64_t end) { winograd_head(params, begin, end); });
+    parallel_in_pieces(winograd_head_tiles(params), kSmallestTiles,
+                       [&](int64_t begin, int64_t end) { winograd_head(params, begin, end); });
   }
 };
 

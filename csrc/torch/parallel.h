@@ -1,0 +1,33 @@
+// Work that is handed out piece by piece.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+namespace dvfast {
+
+// Calls f(begin, end) for pieces of [0, total), large ones first, none smaller than `smallest` but
+// the last. A thread takes the next piece when it is done with one, so that none waits long for
+// another that was held up. For kernels that give the same bits for any cut of the work.
+template <typename F>
+void parallel_in_pieces(int64_t total, int64_t smallest, const F& f) {
+  const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());
+  std::atomic<int64_t> done{0};
+  const auto take_all = [&](int64_t, int64_t) {
+    for (;;) {
+      int64_t begin = done.load(std::memory_order_relaxed), end;
+      do {
+        if (begin >= total) return;
+        const int64_t share = (total - begin) / (2 * threads);
+        end = std::min(total, begin + std::max(smallest, share));
+      } while (!done.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+      f(begin, end);
+    }
+  };
+  torch::stable::parallel_for(0, std::min(threads, (total + smallest - 1) / smallest), 1, take_all);
+}
+
+}  // namespace dvfast
