@@ -1,0 +1,60 @@
+"""The page of figures: what is committed is what the records that are committed give."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dvfast.bench.page import page, write_page
+from dvfast.bench.plots import PLOTS, digest, digest_of_file, draw
+from dvfast.bench.records import load_record
+
+ROOT = Path(__file__).parents[2]
+RECORDS = sorted((ROOT / "benchmarks" / "results").glob("bench-*.json"))
+IMAGES = ROOT / "docs" / "images"
+
+
+def records() -> dict[str, dict[str, Any]]:
+    return {path.stem: load_record(path) for path in RECORDS}
+
+
+def test_the_page_is_that_of_the_records() -> None:
+    """If not: `make performance`."""
+    assert RECORDS
+    assert page(records()) == (ROOT / "docs" / "performance.md").read_text()
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_plots_are_those_of_the_records(path: Path, plot: str) -> None:
+    image = IMAGES / f"performance-{path.stem.removeprefix('bench-')}-{plot}.png"
+    assert digest_of_file(image) == digest(load_record(path), plot)
+
+
+def test_another_figure_makes_another_page(tmp_path: Path) -> None:
+    (name, record), *_ = records().items()
+    changed = copy.deepcopy(record)
+    changed["contests"]["scan"]["rows"][0]["seconds"]["median"] *= 1.5
+    assert page({name: changed}) != page({name: record})
+    assert draw(changed, "scan", tmp_path / "scan.png")
+    assert digest_of_file(tmp_path / "scan.png") != digest(record, "scan")
+
+
+def test_records_are_clean(tmp_path: Path) -> None:
+    """Measured in one state of the files, all contests of it, none of them wrong."""
+    for name, record in records().items():
+        assert not str(record["machine"]["commit"]).endswith("-dirty"), name
+        assert not record["quick"], name
+        wrong = [key for key, contest in record["contests"].items() if "error" in contest]
+        assert wrong == [], name
+
+
+def test_a_page_of_its_own(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.md", RECORDS[:1])
+    text = (tmp_path / "page.md").read_text()
+    for image in sorted((tmp_path / "images").iterdir()):
+        assert f"images/{image.name}" in text
+    assert "| --- |" in text
