@@ -71,7 +71,7 @@ def _curves(contests: dict[str, Any], figure: Figure) -> None:
         if name != "sizes":
             ticks = sorted({row["x"] for row in contest["rows"]})
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            axes.minorticks_off()
+            axes.xaxis.set_minor_locator(NullLocator())
     for axes in grid[len(names) :]:
         axes.axis("off")
 
@@ -107,7 +107,7 @@ def _frontier(contests: dict[str, Any], figure: Figure) -> None:
     axes.set_xlabel("Mpx/s, of the image as it came")
     axes.set_ylabel("F1")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, title="numbers: stride", title_fontsize=8)
+    axes.legend(fontsize=8, title="numbers: stride", title_fontsize=8, loc="center left")
 
 
 # What is drawn, from which contests, and how large, in inches.

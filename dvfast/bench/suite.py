@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import gc
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,7 +72,31 @@ def run(
     A contest in which contenders disagree, or which cannot be prepared, has an ``"error"`` in place
     of rows; one that lacks what it needs a ``"skipped"``.
     """
-    torch.set_num_threads(settings.threads)
+    with _pinned(settings.threads):
+        yield from _run(entries, settings, record, advance)
+
+
+@contextmanager
+def _pinned(threads: int) -> Iterator[None]:
+    """As many threads, on as many cores, for us and for all that we start; where one can say so."""
+    torch.set_num_threads(threads)
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _run(
+    entries: Sequence[Entry],
+    settings: Settings,
+    record: Record,
+    advance: Callable[[float], object],
+) -> Iterator[tuple[Entry, dict[str, Any]]]:
     for done, entry in enumerate(entries):
         advance(done)
         if not record.has(entry.name):

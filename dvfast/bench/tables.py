@@ -150,17 +150,19 @@ def _limit_text(limit: dict[str, Any] | None) -> str:
 
 def _curve_table(result: dict[str, Any]) -> Table:
     lines: dict[str, dict[float, float]] = {}
+    memory: dict[str, dict[float, int | None]] = {}
     for row in result["rows"]:
         lines.setdefault(row["line"], {})[row["x"]] = row["seconds"]["median"]
+        memory.setdefault(row["line"], {})[row["x"]] = row["memory_bytes"]
     xs = sorted({x for line in lines.values() for x in line})
     rows = []
     for name, line in lines.items():
         power = exponent(list(line), list(line.values()))
-        rows.append(
-            [name]
-            + [seconds_text(line[x]) if x in line else "" for x in xs]
-            + ["" if power is None else f"{power:.2f}"]
-        )
+        times = [seconds_text(line[x]) if x in line else "" for x in xs]
+        rows.append([name, *times, "" if power is None else f"{power:.2f}"])
+        used = [bytes_text(memory[name].get(x)) for x in xs]
+        if any(used):
+            rows.append(["its memory, votes included", *used, ""])
     headings = [result["axis"], *(f"{x:,.0f}" for x in xs), "fitted exponent"]
     return Table(result["title"], headings, rows, list(result["notes"]))
 
