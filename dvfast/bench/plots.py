@@ -50,6 +50,8 @@ def _scan(contests: dict[str, Any], figure: Figure) -> None:
 
 def _curves(contests: dict[str, Any], figure: Figure) -> None:
     """Cost against image size, stride, votes, hidden units, threads; logarithmic both ways."""
+    from matplotlib.ticker import NullLocator
+
     names = [
         name for name in ("sizes", "strides", "widths", "votes", "threads") if name in contests
     ]
