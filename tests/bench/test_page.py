@@ -37,13 +37,14 @@ def test_plots_are_those_of_the_records(path: Path, plot: str) -> None:
 def test_another_figure_makes_another_page(tmp_path: Path) -> None:
     (name, record), *_ = records().items()
     changed = copy.deepcopy(record)
-    changed["contests"]["scan"]["rows"][0]["seconds"]["median"] *= 1.5
+    seconds = changed["contests"]["scan"]["rows"][0]["seconds"]
+    seconds.update({name: 1.5 * value for name, value in seconds.items()})
     assert page({name: changed}) != page({name: record})
     assert draw(changed, "scan", tmp_path / "scan.png")
     assert digest_of_file(tmp_path / "scan.png") != digest(record, "scan")
 
 
-def test_records_are_clean(tmp_path: Path) -> None:
+def test_records_are_clean() -> None:
     """Measured in one state of the files, all contests of it, none of them wrong."""
     for name, record in records().items():
         assert not str(record["machine"]["commit"]).endswith("-dirty"), name
