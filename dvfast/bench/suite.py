@@ -18,6 +18,7 @@ from .contest import Entry, Settings
 from .machine import describe
 from .records import Record
 from .timing import measure
+from .workers import ToolError
 
 __all__ = ["ENTRIES", "conditions", "run", "select"]
 
@@ -70,7 +71,7 @@ def run(
     """Measure what the record does not hold yet; `advance` hears how many contests are done.
 
     A contest in which contenders disagree, or which cannot be prepared, has an ``"error"`` in place
-    of rows; one that lacks what it needs a ``"skipped"``.
+    of rows; one that lacks what it needs, or whose tool ends half way, a ``"skipped"``.
     """
     with _pinned(settings.threads):
         yield from _run(entries, settings, record, advance)
@@ -126,7 +127,7 @@ def _outcome(
                 return measure(contest, settings, repeats, lambda share: advance(done + share))
             finally:
                 contest.close()
-    except LookupError as error:
+    except (LookupError, ToolError) as error:
         return {"skipped": str(error).strip("'\"")}
     except AssertionError as error:
         return {"error": f"contenders disagree: {str(error).strip() or entry.name}"}

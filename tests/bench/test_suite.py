@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from dvfast.bench import suite
 from dvfast.bench.contest import Contender, Contest, Entry, Settings
+from dvfast.bench.workers import ToolError
 from dvfast.cli.app import app
 
 
@@ -121,11 +122,15 @@ def test_what_is_missing_is_told(entries: Callable[..., None]) -> None:
     def nothing() -> None:
         raise LookupError("this CPU has no matrix unit")
 
-    entries(entry("one", needs="data"), entry("two", verify=nothing))
+    def crash() -> None:
+        raise ToolError("cellpose ended during forward")
+
+    entries(entry("one", needs="data"), entry("two", verify=nothing), entry("three", verify=crash))
     result = bench()
     assert result.exit_code == 0
     assert "needs --data" in result.output
     assert "this CPU has no matrix unit" in result.output
+    assert "cellpose ended during forward" in result.output
 
 
 def test_selection(entries: Callable[..., None]) -> None:
