@@ -60,17 +60,14 @@ _HOW = """\
 All contenders of a table take turns, and every ratio is the median of the ratios of neighbouring
 runs, ± half the distance of its quartiles: what else the machine does hits both. A table is
 measured only after its contenders were seen to compute the same; data is random, never zero. Memory
-is what the process (or the GPU's allocator) grew by at most during a run. `dvfast bench` measures
-all of it again, on your machine."""
+is what the process (or the GPU's allocator) grew by at most during a run.
+
+This page is made of a record (`make performance`) that `dvfast bench` makes on any machine."""
 
 
 def page(records: dict[str, dict[str, Any]], images: str = "images") -> str:
     """The page in Markdown, of records by the names of their files."""
-    parts = [
-        "# Performance",
-        "<!-- Made by `make performance` from benchmarks/results; do not edit. -->",
-        _HOW,
-    ]
+    parts = ["# Performance", _HOW]
     for name, record in records.items():
         parts += _machine(name, record, len(records) > 1)
         for section, (heading, introduction, plots) in _SECTIONS.items():

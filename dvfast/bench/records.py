@@ -46,6 +46,8 @@ class Record:
             **conditions,
             "contests": {},
         }
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
         if path is None or fresh or not path.exists():
             return
         found = load_record(path)

@@ -91,6 +91,15 @@ def test_other_conditions_are_refused(entries: Callable[..., None], tmp_path: Pa
     assert file.read_text() == before
 
 
+def test_a_folder_that_is_not_there_is_noticed_at_once(
+    entries: Callable[..., None], tmp_path: Path
+) -> None:
+    entries(entry("one"))
+    result = bench("-o", tmp_path / "missing" / "record.json")
+    assert (result.exit_code, prepared) == (1, [])
+    assert "missing does not exist" in result.output
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}'])
 def test_a_file_that_is_no_record(entries: Callable[..., None], tmp_path: Path, text: str) -> None:
     entries(entry("one"))
