@@ -63,7 +63,7 @@ $(STAMPS)/environment: pyproject.toml
 
 # Without isolation, so that the objects of the last build are used again.
 $(STAMPS)/build: $(STAMPS)/environment $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test]'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,baselines]'
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/environment
