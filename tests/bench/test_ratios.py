@@ -9,6 +9,7 @@ they say nothing. After a change that is meant:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -44,7 +45,21 @@ PEERS = {
 }
 
 
-CPU = describe(torch.device("cpu"), 1)["cpu"]
+def cpu() -> str:
+    """Names such as `Xeon` cover many a generation, with caches and units of its own."""
+    description = describe(torch.device("cpu"), 1)
+    known = [str(description["cpu"]), str(description["instruction_set"])]
+    known += ["AMX"] * description["matrix_unit"]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        told = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        known += [
+            f"{name} {told[name]}" for name in ("model", "stepping", "cache size") if name in told
+        ]
+    return ", ".join(known)
+
+
+CPU = cpu()
 
 
 def recorded() -> dict[str, float]:
