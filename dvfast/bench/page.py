@@ -60,8 +60,8 @@ _HOW = """\
 All contenders of a table take turns, and every ratio is the median of the ratios of neighbouring
 runs, ± half the distance of its quartiles: what else the machine does hits both. A table is
 measured only after its contenders were seen to compute the same; data is random, never zero. Memory
-is what the process (or the GPU's allocator) grew by at most during a run, results included; what the
-allocator kept of the runs before makes it larger or smaller by some ten MiB.
+is what the process (or the GPU's allocator) grew by at most during a run, results included; what
+the allocator kept of the runs before makes it larger or smaller by some ten MiB.
 
 This page is made of a record (`make performance`) that `dvfast bench` makes on any machine."""
 
