@@ -205,13 +205,14 @@ def density_by_cupy(votes: Tensor, sigma: float, window: int) -> Tensor:
 # --- Peaks ----------------------------------------------------------------------------------------
 
 
-def peaks_by_pooling(density: Tensor, min_distance: int) -> Tensor:
-    """Where the density is as high as the highest around it."""
+def peaks_by_pooling(density: Tensor, min_distance: int, lowest: float | None = None) -> Tensor:
+    """Where the density is as high as the highest around it, and no less than `lowest`."""
     window = 2 * min_distance + 1
     highest = torch.nn.functional.max_pool2d(
         density[None, None], window, stride=1, padding=min_distance
     )[0, 0]
-    return torch.nonzero((density == highest) & (density >= 0.2 * density.max()))
+    least = 0.2 * density.max() if lowest is None else lowest
+    return torch.nonzero((density == highest) & (density >= least))
 
 
 def peaks_by_scikit_image(density: Tensor, min_distance: int) -> Tensor:

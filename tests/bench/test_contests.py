@@ -22,6 +22,7 @@ QUICK = Settings(quick=True, repeats=2)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "_SIZE", 24)
     monkeypatch.setattr(scanning, "_STRIP", 4)
+    monkeypatch.setattr(scanning, "_TISSUE", 60)
     monkeypatch.setattr(voting, "_SIDE", 40)
     monkeypatch.setattr(voting, "_SIZE", (40, 40))
     monkeypatch.setattr(voting, "_NUM_NUCLEI", 6)
@@ -65,6 +66,7 @@ def off(function: Callable[..., Any]) -> Callable[..., Any]:
         ("scan-stride-4", "sliding_window"),
         ("scan-bfloat16", "dense_pass"),
         ("image-to-points", "dense_pass"),
+        ("image-to-points", "density_by_index_add"),
         ("activation", "activation_in_place"),
         ("targets", "targets_by_tree"),
         ("density", "density_by_index_put"),
