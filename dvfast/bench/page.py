@@ -103,6 +103,8 @@ def _machine(name: str, record: dict[str, Any], one_of_many: bool) -> list[str]:
 def _contest(name: str, contest: dict[str, Any]) -> list[str]:
     heading = f"### {contest['title']}"
     again = f"`dvfast bench --only {name}`"
+    if "commit" in contest:
+        again += f", measured anew at commit {contest['commit']}"
     if "rows" not in contest:
         return [heading, f"Not measured: {contest.get('skipped') or contest['error']}. {again}"]
     return [heading, markdown(table_of(contest)), again]

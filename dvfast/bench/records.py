@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,17 @@ def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 class Record:
     """A file of results that grows contest by contest, so that a run can be taken up again."""
 
-    def __init__(self, path: Path | None, conditions: dict[str, Any], *, fresh: bool) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        conditions: dict[str, Any],
+        *,
+        fresh: bool,
+        again: Sequence[str] = (),
+    ) -> None:
+        """`again`: contests to measure anew; the record may then be one of another commit."""
         self._path = path
+        self._commit = conditions["machine"]["commit"]
         self._data: dict[str, Any] = {
             "format": _FORMAT,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -54,7 +64,7 @@ class Record:
         differences = [
             f"{key} {found.get(key)!r} there, {value!r} now"
             for key, value in _flat(conditions).items()
-            if _flat(found).get(key) != value
+            if _flat(found).get(key) != value and not (again and key == "commit")
         ]
         if differences:
             raise InputError(
@@ -62,6 +72,9 @@ class Record:
                 "another file, or start anew with --fresh"
             )
         self._data = found
+        for name in set(again) & found["contests"].keys():  # each keeps its place
+            found["contests"][name] = {**found["contests"][name], "skipped": "to be measured anew"}
+            found["contests"][name].pop("rows", None)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -74,6 +87,8 @@ class Record:
 
     def add(self, name: str, result: dict[str, Any]) -> None:
         """Put in a result, and write the file anew."""
+        if self._commit != self._data["machine"]["commit"]:
+            result = {**result, "commit": self._commit}
         self._data["contests"][name] = result
         if self._path is not None:
             with atomic_path(self._path) as temporary:

@@ -34,6 +34,11 @@ from .app import app, has_cuda_kernels
 )
 @click.option("--fresh", is_flag=True, help="Start anew even if there is a record.")
 @click.option(
+    "--again",
+    is_flag=True,
+    help="Measure what --only names anew in a record, be it of another commit.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
@@ -60,6 +65,7 @@ def bench(
     show_list: bool,
     output: Path | None,
     fresh: bool,
+    again: bool,
     report: Path | None,
     repeats: int | None,
     threads: int | None,
@@ -102,7 +108,10 @@ def bench(
         peers=peers,
     )
     entries = select(patterns, settings)
-    record = Record(output, conditions(settings), fresh=fresh)
+    if again and not patterns:
+        raise click.UsageError("--again needs --only: the names of what is to be measured anew")
+    names = [entry.name for entry in entries] if again else []
+    record = Record(output, conditions(settings), fresh=fresh, again=names)
     console = Console(width=None if sys.stdout.isatty() else 120)
     failed = []
     with Progress(

@@ -47,7 +47,9 @@ def test_another_figure_makes_another_page(tmp_path: Path) -> None:
 def test_records_are_clean() -> None:
     """Measured in one state of the files, all contests of it, none of them wrong."""
     for name, record in records().items():
-        assert not str(record["machine"]["commit"]).endswith("-dirty"), name
+        commits = [c["commit"] for c in record["contests"].values() if "commit" in c]
+        for commit in (record["machine"]["commit"], *commits):
+            assert not str(commit).endswith("-dirty"), name
         assert not record["quick"], name
         wrong = [key for key, contest in record["contests"].items() if "error" in contest]
         assert wrong == [], name

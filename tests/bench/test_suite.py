@@ -91,6 +91,25 @@ def test_other_conditions_are_refused(entries: Callable[..., None], tmp_path: Pa
     assert file.read_text() == before
 
 
+def test_one_comparison_is_measured_again(entries: Callable[..., None], tmp_path: Path) -> None:
+    entries(entry("one"), entry("two"))
+    file = tmp_path / "record.json"
+    assert bench("-o", file).exit_code == 0
+    record = json.loads(file.read_text())
+    record["machine"]["commit"] = "0123456"
+    file.write_text(json.dumps(record))
+    assert bench("-o", file, "--only", "two").exit_code == 1  # of another commit
+    assert bench("-o", file, "--again").exit_code == 2  # what?
+    assert prepared == ["one", "two"]
+    assert bench("-o", file, "--only", "two", "--again").exit_code == 0
+    assert prepared == ["one", "two", "two"]
+    after = json.loads(file.read_text())
+    assert after["machine"]["commit"] == "0123456"
+    assert "commit" not in after["contests"]["one"]
+    assert "commit" in after["contests"]["two"]
+    assert bench("-o", file, "--only", "two", "--again", "--threads", 17).exit_code == 1
+
+
 def test_a_folder_that_is_not_there_is_noticed_at_once(
     entries: Callable[..., None], tmp_path: Path
 ) -> None:
