@@ -5,32 +5,34 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_REPEATS = 15
+# Neither needs more than torch, which is all that a machine with a GPU may have.
+from dvfast.bench.machine import wait
+from dvfast.bench.timing import take_turns
+
+_WARM_UP, _REPEATS = 3, 15
 Run = Callable[[], Any]
 
 
 def measure(runs: dict[str, Run], device: torch.device) -> dict[str, float]:
     """Median seconds of every run; the runs take turns, so that drift hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(_REPEATS + 3):
-        for name, run in runs.items():
-            _wait(device)
-            start = time.perf_counter()
-            run()
-            _wait(device)
-            if repeat >= 3:
-                seconds[name].append(time.perf_counter() - start)
+    samples = {name: partial(_timed, run, device) for name, run in runs.items()}
+    take_turns(samples, _WARM_UP)
+    seconds = take_turns(samples, _REPEATS)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _timed(run: Run, device: torch.device) -> float:
+    wait(device)
+    start = time.perf_counter()
+    run()
+    wait(device)
+    return time.perf_counter() - start
 
 
 def same(ours: Tensor, theirs: Tensor, tolerance: float, name: str = "the operator") -> None:

@@ -61,10 +61,11 @@ class Record:
         if path is None or fresh or not path.exists():
             return
         found = load_record(path)
+        there = _flat({key: found.get(key) for key in conditions})
         differences = [
-            f"{key} {found.get(key)!r} there, {value!r} now"
+            f"{key} {there.get(key)!r} there, {value!r} now"
             for key, value in _flat(conditions).items()
-            if _flat(found).get(key) != value and not (again and key == "commit")
+            if there.get(key) != value and not (again and key == "commit")
         ]
         if differences:
             raise InputError(

@@ -72,11 +72,12 @@ def test_a_run_goes_on_where_it_was(entries: Callable[..., None], tmp_path: Path
     entries(entry("one"), entry("two", verify=interrupt))
     assert bench("-o", file).exit_code != 0
     assert list(json.loads(file.read_text())["contests"]) == ["one"]
-    entries(entry("one"), entry("two"))
+    entries(entry("one"), entry("two"), entry("threads"))  # as a condition is called
     assert bench("-o", file).exit_code == 0
-    assert prepared == ["one", "two", "two"]
+    assert bench("-o", file).exit_code == 0
+    assert prepared == ["one", "two", "two", "threads"]
     assert bench("-o", file, "--fresh").exit_code == 0
-    assert prepared[3:] == ["one", "two"]
+    assert prepared[4:] == ["one", "two", "threads"]
 
 
 def test_other_conditions_are_refused(entries: Callable[..., None], tmp_path: Path) -> None:
