@@ -17,7 +17,8 @@ import dvfast
 from dvfast._padding import pad_image
 from dvfast.bench.machine import peak_memory
 from dvfast.bench.peers import dense_pass
-from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.nn import DeepVotingNet
+from dvfast.nn.deep_voting_net import PATCH_SIZE
 
 _RUNS = {
     "exact, 400 x 400": ("exact", 400, 1),

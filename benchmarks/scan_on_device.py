@@ -16,7 +16,8 @@ from torch import Tensor
 
 import dvfast
 from dvfast._engine import engine_of
-from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.nn import DeepVotingNet
+from dvfast.nn.deep_voting_net import PATCH_SIZE
 from dvfast.scan import PRECISIONS, pad_image
 
 _CAPACITY = 65_536

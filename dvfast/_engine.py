@@ -25,7 +25,8 @@ from ._packing import (
     pack_matrices,
     winograd_weight,
 )
-from .nn import POOLED_STRIDE, DeepVotingNet, trunk_geometry
+from .nn import DeepVotingNet
+from .nn.deep_voting_net import POOLED_STRIDE, trunk_geometry
 
 __all__ = ["Engine", "engine_of", "why_not"]
 

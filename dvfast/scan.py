@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._engine import Engine, engine_of, why_not
+from ._library import cpu_info
 from ._padding import PADDINGS, pad_image, window
+from ._whole_scan import fill_by_windows
 from .errors import InputError
 from .functional import hybrid_activation
-from .nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet, trunk_geometry
+from .nn import DeepVotingNet, VotingNetwork
+from .nn.deep_voting_net import PATCH_SIZE, POOLED_STRIDE, trunk_geometry
 
-__all__ = ["PADDINGS", "PRECISIONS", "Precision", "check_precision", "pad_image", "scan"]
+__all__ = [
+    "PADDINGS",
+    "PRECISIONS",
+    "Precision",
+    "can_scan",
+    "check_precision",
+    "pad_image",
+    "scan",
+]
 
 Precision = Literal["exact", "float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -35,7 +46,7 @@ _PATCHES_PER_BATCH = 128
 
 @torch.no_grad()
 def scan(
-    net: DeepVotingNet,
+    net: VotingNetwork,
     image: Tensor | NDArray[Any],
     *,
     mode: Literal["fast", "sliding"] = "fast",
@@ -48,7 +59,8 @@ def scan(
     """Cast the votes of every ``stride``-th pixel of an image.
 
     The image is padded by half a patch and all convolutions are valid, so that both modes give the
-    same votes at every pixel, borders included.
+    same votes at every pixel, borders included. A network that is not made of patches, such as a
+    :class:`dvfast.nn.VotingUNet`, is run by PyTorch over windows that overlap by all it reaches.
 
     Parameters
     ----------
@@ -62,7 +74,7 @@ def scan(
         is a stride of 3). ``"fast"`` is one dense pass, in which neighbouring patches share what
         they have in common.
     stride
-        Distance in pixels between voters, at least 1.
+        Distance in pixels between voters, at least 1; a multiple of the network's `output_stride`.
     padding
         What surrounds the image; see :func:`pad_image`.
     precision
@@ -73,7 +85,9 @@ def scan(
         ``"fast"`` mode: by Winograd's algorithm at strides 1, 2 and 4 on a CPU, the same bits in
         any tile; by three products of TF32 on a GPU. Otherwise the bits of ``"exact"``.
         ``"bfloat16"`` and ``"tf32"``: faster again and coarser (docs/scanning.md), in ``"fast"``
-        mode, the former on a CPU with AMX, both on a GPU of compute capability 8.0.
+        mode, the former on a CPU with AMX, both on a GPU of compute capability 8.0. Of a network
+        that is not made of patches the last bits depend on windows and threads, which a
+        RuntimeWarning says where ``"exact"`` is asked for.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -118,6 +132,8 @@ def scan(
     grid = _Grid(top, left, math.ceil(rows / stride), math.ceil(columns / stride), stride)
     if 0 in (images.shape[0], grid.rows, grid.columns):
         return images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
+    if not isinstance(net, DeepVotingNet):
+        return _scan_windows(net, images, grid, mode, padding, precision, progress)
     if reason := why_not(net):
         warnings.warn(
             f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
@@ -139,10 +155,22 @@ def scan(
     ]
 
 
-def check_precision(net: DeepVotingNet, precision: Precision, mode: str) -> None:
+def check_precision(net: VotingNetwork, precision: Precision, mode: str) -> None:
     """Raise an InputError if a scan of this precision cannot be had, before there is an image."""
+    if not isinstance(net, DeepVotingNet):
+        _check_windows(net, mode, precision)
+        return
     reason = why_not(net)
     _check_precision(precision, mode, None if reason else engine_of(net), reason)
+
+
+def can_scan(net: VotingNetwork, precision: Precision) -> bool:
+    """Whether a fast scan of this precision can be had."""
+    try:
+        check_precision(net, precision, "fast")
+    except InputError:
+        return False
+    return precision != "exact" or isinstance(net, DeepVotingNet)
 
 
 def _check_precision(precision: str, mode: str, engine: Engine | None, reason: str | None) -> None:
@@ -153,6 +181,49 @@ def _check_precision(precision: str, mode: str, engine: Engine | None, reason: s
         needs = "mode='fast'"
     if needs:
         raise InputError(f"precision {precision!r} needs {needs}; use 'float32'")
+
+
+def _check_windows(net: VotingNetwork, mode: str, precision: str) -> None:
+    kind = type(net).__name__
+    if mode != "fast":
+        raise InputError(f"mode {mode!r} needs a DeepVotingNet, got a {kind}; use 'fast'")
+    device = next(net.parameters()).device
+    if precision == "bfloat16" and device.type == "cpu" and not cpu_info()["matrix_unit"]:
+        raise InputError("precision 'bfloat16' needs a CPU with AMX, on Linux; use 'float32'")
+    if precision == "tf32":
+        raise InputError(f"precision 'tf32' needs a DeepVotingNet, got a {kind}; use 'float32'")
+
+
+def _scan_windows(
+    net: VotingNetwork,
+    images: Tensor,
+    grid: _Grid,
+    mode: str,
+    padding: str,
+    precision: str,
+    progress: Callable[[float], object] | None,
+) -> Tensor:
+    """Votes of the grid by a network that is not made of patches."""
+    _check_windows(net, mode, precision)
+    if precision == "exact":
+        warnings.warn(
+            f"the scan engine cannot run a {type(net).__name__}: PyTorch's convolutions do, whose "
+            "last bits depend on windows and threads; precision='float32' is what it is",
+            RuntimeWarning,
+            stacklevel=4,  # past scan and the frame of no_grad
+        )
+    for name, value in (("stride", grid.stride), ("top", grid.top), ("left", grid.left)):
+        if value % net.output_stride:
+            raise ValueError(
+                f"{name} must be a multiple of {net.output_stride}, the distance of this "
+                f"network's votes, got {value}"
+            )
+    votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
+    place = (grid.top, grid.left, grid.stride)
+    lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with _evaluating(net), lower:
+        fill_by_windows(net, images, votes, place, padding, progress)
+    return votes
 
 
 @dataclass(frozen=True)
@@ -244,8 +315,8 @@ def _tile_of_pixels(
     return even_parts(grid.rows, pixels, block[0]), columns
 
 
-def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:
-    weight = net.conv1.weight
+def _as_batch(image: Tensor | NDArray[Any], net: VotingNetwork) -> Tensor:
+    weight = next(net.parameters())
     if not isinstance(image, Tensor):
         from .data import image_to_tensor
 
@@ -262,7 +333,7 @@ def _as_batch(image: Tensor | NDArray[Any], net: DeepVotingNet) -> Tensor:
 
 
 @contextmanager
-def _evaluating(net: DeepVotingNet) -> Iterator[None]:
+def _evaluating(net: VotingNetwork) -> Iterator[None]:
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

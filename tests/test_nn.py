@@ -12,7 +12,8 @@ from support import generator, one_thread, random_logits, random_votes
 __all__ = ["one_thread"]
 
 import dvfast
-from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.nn import DeepVotingNet
+from dvfast.nn.deep_voting_net import PATCH_SIZE
 
 # Sums of up to 800 products in another order: float32 rounds them apart by about this much.
 ROUNDING = 2e-5

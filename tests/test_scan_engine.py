@@ -20,7 +20,8 @@ __all__ = ["one_thread"]
 import dvfast
 from dvfast import _engine
 from dvfast.errors import InputError
-from dvfast.nn import PATCH_SIZE, DeepVotingNet
+from dvfast.nn import DeepVotingNet
+from dvfast.nn.deep_voting_net import PATCH_SIZE
 from dvfast.scan import pad_image
 
 scanning = importlib.import_module("dvfast.scan")  # `dvfast.scan` is the function of that name

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._engine import engine_of
 from ..baselines import BASELINES, Baseline, Stain, tune
 from ..data import load_sample, pair_by_stem
 from ..detection import Detector
 from ..evaluation import evaluate_points
-from ..scan import PRECISIONS, Precision
+from ..scan import PRECISIONS, Precision, can_scan
 from ..weights import available
 from .contest import Contender, Contest, Entry, Settings
 
@@ -46,9 +45,8 @@ def _detectors(settings: Settings) -> list[tuple[str, Precision, int, Detector]]
     choices = []
     for name in available():
         detector = Detector.from_pretrained(name).to(settings.device)
-        engine = engine_of(detector.net)
         for precision in PRECISIONS:
-            if engine.why_not(precision) is None:
+            if can_scan(detector.net, precision):
                 choices += [(name, precision, stride, detector) for stride in _STRIDES]
     return choices
 

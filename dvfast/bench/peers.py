@@ -14,7 +14,8 @@ from skimage.feature import peak_local_max
 from torch import Tensor
 
 from ..functional import hybrid_activation
-from ..nn import PATCH_SIZE, POOLED_STRIDE, DeepVotingNet
+from ..nn import DeepVotingNet
+from ..nn.deep_voting_net import PATCH_SIZE, POOLED_STRIDE
 from ..reference import hybrid_activation as hybrid_activation_reference
 
 __all__ = [

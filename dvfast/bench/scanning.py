@@ -12,12 +12,12 @@ from skimage import data
 from torch import Tensor
 
 from .. import functional
-from .._engine import engine_of
 from .._padding import pad_image
 from ..data import image_to_tensor, resample
 from ..detection import Detector
-from ..nn import PATCH_SIZE, DeepVotingNet
-from ..scan import PRECISIONS, Precision, scan
+from ..nn import DeepVotingNet
+from ..nn.deep_voting_net import PATCH_SIZE
+from ..scan import PRECISIONS, Precision, can_scan, scan
 from . import peers
 from .contest import Contender, Contest, Entry, Settings, Unit
 from .voting import same_places
@@ -60,10 +60,6 @@ def _image(settings: Settings, size: int) -> Tensor:
 
 def _padded(image: Tensor) -> Tensor:
     return pad_image(image, PATCH_SIZE // 2)[None]
-
-
-def _can(net: DeepVotingNet, precision: Precision) -> bool:
-    return engine_of(net).why_not(precision) is None
 
 
 def _of(precision: Precision) -> str:
@@ -116,7 +112,7 @@ def _dense(
     ours = {
         _of(precision): partial(scan, net, image, precision=precision, stride=stride)
         for precision in precisions
-        if _can(net, precision)
+        if can_scan(net, precision)
     }
     if not ours:
         raise LookupError("this CPU has no matrix unit for bfloat16")
@@ -173,6 +169,8 @@ def _dense(
 def _image_to_points(settings: Settings) -> Contest:
     """From pixels to nuclei with shipped weights, at their own stride and at stride 1."""
     detector = Detector.from_pretrained("ihc").to(settings.device)
+    net = detector.net
+    assert isinstance(net, DeepVotingNet)
     detector.pixel_size = None  # the image has the network's scale
     own = detector.settings
     tissue = image_to_tensor(data.immunohistochemistry()[:_TISSUE, :_TISSUE], 3)
@@ -182,7 +180,7 @@ def _image_to_points(settings: Settings) -> Contest:
     size = (tensor.shape[1], tensor.shape[2])
 
     def in_torch() -> Tensor:
-        votes = peers.dense_pass(detector.net, padded, own.stride, 16)
+        votes = peers.dense_pass(net, padded, own.stride, 16)
         grid = torch.zeros(1, votes.shape[1], *size, device=votes.device)
         grid[:, :, :: own.stride, :: own.stride] = votes
         density = peers.density_by_index_add(grid, own.sigma, own.window) * own.stride**2
@@ -198,13 +196,13 @@ def _image_to_points(settings: Settings) -> Contest:
         )
 
     votes = scan(detector.net, tensor, precision="float32")
-    half = _can(detector.net, "bfloat16")
+    half = can_scan(detector.net, "bfloat16")
 
     @torch.no_grad()
     def verify() -> None:
         expected = scan(detector.net, tensor, stride=own.stride, precision="exact")
         _close(
-            {"PyTorch": lambda: peers.dense_pass(detector.net, padded, own.stride, 16)},
+            {"PyTorch": lambda: peers.dense_pass(net, padded, own.stride, 16)},
             expected,
             _TOLERANCE["float32"],
         )
@@ -276,7 +274,7 @@ def _sizes(settings: Settings) -> _Points:
 
 def _strides(settings: Settings) -> _Points:
     net, image = _network(settings), _image(settings, _SIZE)
-    precisions: list[Precision] = [p for p in PRECISIONS if _can(net, p)]
+    precisions: list[Precision] = [p for p in PRECISIONS if can_scan(net, p)]
     return [
         (precision, stride, partial(scan, net, image, precision=precision, stride=stride))
         for precision in precisions

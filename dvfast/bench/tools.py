@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from skimage import data
 
 from .. import functional
-from .._engine import engine_of
 from ..detection import Detector
-from ..scan import Precision, scan
+from ..scan import Precision, can_scan, scan
 from .contest import Contender, Contest, Entry, Settings
 from .workers import TOOLS, ToolError, Worker
 
@@ -76,7 +75,7 @@ def _forward(settings: Settings) -> Contest:
     detector = Detector.from_pretrained("ihc").to(settings.device)
     tensor = torch.from_numpy(image).movedim(2, 0).contiguous().to(settings.device)
     choices: list[tuple[Precision, int]] = [("float32", detector.settings.stride), ("float32", 1)]
-    if engine_of(detector.net).why_not("bfloat16") is None:
+    if can_scan(detector.net, "bfloat16"):
         choices.insert(1, ("bfloat16", detector.settings.stride))
     stack = ExitStack()
     workers = _start(settings, image, stack)

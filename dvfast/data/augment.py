@@ -14,6 +14,7 @@ from .stains import merge_stains, separate_stains
 __all__ = [
     "Augmentation",
     "augment",
+    "draw_zoom",
     "exchange_stains",
     "flip_and_turn",
     "jitter_intensity",
@@ -36,6 +37,9 @@ class Augmentation:
     ----------
     geometry
         Whether crops are flipped and turned by quarters, all eight ways equally likely.
+    zoom
+        Crops are enlarged by a factor whose logarithm is drawn from ``[-zoom, zoom]``, as far as
+        the image is large enough.
     brightness
         A shift drawn from ``[-brightness, brightness]`` is added to the intensities in [0, 1].
     contrast
@@ -63,6 +67,7 @@ class Augmentation:
     """
 
     geometry: bool = True
+    zoom: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     stain_gain: float = 0.0
@@ -146,6 +151,13 @@ def augment(
             contrast=math.exp(strengths.contrast * contrast),
         )
     return image, points
+
+
+def draw_zoom(strengths: Augmentation, generator: torch.Generator) -> float:
+    """A factor by which to enlarge a crop; 1 without drawing if crops keep their size."""
+    if not strengths.zoom:
+        return 1.0
+    return math.exp(strengths.zoom * float(_symmetric(1, generator)))
 
 
 def flip_and_turn(image: Tensor, points: Tensor, turns: int, flip: bool) -> tuple[Tensor, Tensor]:

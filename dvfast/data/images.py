@@ -19,14 +19,23 @@ from .paths import existing_file, visible_files
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "NORMALIZATIONS",
     "image_to_tensor",
     "list_images",
+    "normalize",
     "read_image",
     "resample",
     "resample_points",
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+NORMALIZATIONS = ("none", "percentiles")
+
+# Few pixels may be darker or brighter than what becomes 0 and 1. An image of less contrast than the
+# last number has no content: its noise is not stretched any further.
+_DARK_PERCENTILE, _BRIGHT_PERCENTILE = 1.0, 99.8
+_LEAST_CONTRAST = 0.02
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -139,6 +148,44 @@ def _full_scale(image: NDArray[Any]) -> float:
             "largest value the camera can give (255, 4095, 65535)"
         )
     return 1.0
+
+
+def normalize(image: torch.Tensor, normalization: str) -> torch.Tensor:
+    """Make images of different exposure alike.
+
+    Parameters
+    ----------
+    image : torch.Tensor [C, H, W], floating, in [0, 1]
+    normalization : {"none", "percentiles"}
+        ``"percentiles"`` maps the 1st percentile of all values to 0 and the 99.8th to 1, linearly;
+        what lies beyond is clipped. A range of less than 0.02 counts as 0.02.
+
+    Returns
+    -------
+    torch.Tensor [C, H, W], in [0, 1]
+        `image` itself for ``"none"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such normalization.
+
+    Examples
+    --------
+    >>> dark = torch.linspace(0, 0.1, 1001).reshape(1, 7, 143)
+    >>> normalize(dark, "percentiles").amax()
+    tensor(1.)
+    """
+    if normalization not in NORMALIZATIONS:
+        raise InputError(
+            f"normalization: came as {normalization!r}, expected one of {list(NORMALIZATIONS)}"
+        )
+    if normalization == "none":
+        return image
+    # NumPy's, as torch.quantile takes 16 million values at most.
+    values = image.detach().cpu().numpy()
+    low, high = np.percentile(values, (_DARK_PERCENTILE, _BRIGHT_PERCENTILE))
+    return ((image - float(low)) / max(float(high - low), _LEAST_CONTRAST)).clamp(0, 1)
 
 
 def list_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

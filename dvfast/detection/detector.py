@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import image_to_tensor, resample, resample_points
+from ..data import image_to_tensor, normalize, resample, resample_points
 from ..errors import InputError
-from ..nn import DeepVotingNet
+from ..nn import VotingNetwork
 from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
 from .peaks import Peaks, density_peaks
@@ -53,7 +53,7 @@ class Detector:
 
     def __init__(
         self,
-        net: DeepVotingNet,
+        net: VotingNetwork,
         settings: DetectionSettings | None = None,
         *,
         pixel_size: float | None = None,
@@ -161,8 +161,8 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold)
         pixels = as_image(image)
-        original = image_to_tensor(pixels, self.net.in_channels)
-        tensor = resample(original, self.scale_of(pixel_size)).to(self.net.conv1.weight)
+        original = normalize(image_to_tensor(pixels, self.net.in_channels), settings.normalization)
+        tensor = resample(original, self.scale_of(pixel_size)).to(next(self.net.parameters()))
         size = (tensor.shape[1], tensor.shape[2])
         found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
         void = int(found.num_void)

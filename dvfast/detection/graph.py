@@ -53,7 +53,7 @@ class DetectionGraph:
         self._settings = detector.settings_with(stride=stride, threshold=threshold)
         self._precision = precision
         self._capacity = capacity
-        weight = detector.net.conv1.weight
+        weight = next(detector.net.parameters())
         self._image = weight.new_zeros(detector.net.in_channels, *size)
         if weight.device.type != "cuda":
             raise InputError(

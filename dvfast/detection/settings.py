@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._arguments import check_gaussian, check_grid, check_min_distance, limit
+from ..data.images import NORMALIZATIONS
 from ..scan import PADDINGS
 
 __all__ = ["DetectionSettings"]
@@ -31,6 +32,9 @@ class DetectionSettings:
         Votes longer than this do not count; ``None``: all count.
     padding
         What surrounds the image; see :func:`dvfast.scan`.
+    normalization
+        ``"none"``, or ``"percentiles"``: every image is scaled by its own dark and bright ends
+        first, see :func:`dvfast.data.normalize`. For fluorescence, where exposures differ.
 
     Examples
     --------
@@ -47,6 +51,7 @@ class DetectionSettings:
     min_distance: int = 1
     max_offset: float | None = None
     padding: str = "reflect"
+    normalization: str = "none"
 
     def __post_init__(self) -> None:
         check_grid(self.stride)
@@ -57,6 +62,11 @@ class DetectionSettings:
         limit("max_offset", self.max_offset)
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {', '.join(NORMALIZATIONS)}, got "
+                f"{self.normalization!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+import torch
+
 from ..data.augment import Augmentation
 from ..detection import DetectionSettings
 from ..errors import InputError
+from ..nn import DeepVotingNet, VotingNetwork, VotingUNet
 
 __all__ = ["TrainingConfig"]
 
@@ -36,6 +39,7 @@ _RANGES: dict[str, tuple[typing.Callable[[Any], bool], str]] = {
     "crop_stride": _AT_LEAST_1,
     "steps": _AT_LEAST_1,
     "learning_rate": _POSITIVE,
+    "target_radius": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
     "ema": _FRACTION,
     "validation_fraction": _FRACTION,
@@ -56,8 +60,18 @@ class TrainingConfig:
 
     Parameters
     ----------
+    network
+        ``"deep_voting"``, the paper's (:class:`dvfast.nn.DeepVotingNet`), or ``"unet"``
+        (:class:`dvfast.nn.VotingUNet`).
     num_votes, in_channels, channels, hidden, dropout
-        The network, see :class:`dvfast.nn.DeepVotingNet`. `in_channels` is 3 for RGB, 1 for grey.
+        The network. `in_channels` is 3 for RGB, 1 for grey; a U-Net has neither `hidden` nor
+        `dropout`, and its `output_stride` is `crop_stride`.
+    target
+        ``"votes"``, or what deep voting is compared with: ``"heat_map"``, the network regresses a
+        Gaussian around every click, or ``"classes"``, it tells pixels near a click from others.
+        Either way `num_votes` is 1, and the vote goes to the pixel itself.
+    target_radius
+        The standard deviation of the heat map, or how near is near.
     r1, r2, beta
         The targets, see :func:`dvfast.vote_targets`.
     lam
@@ -94,6 +108,9 @@ class TrainingConfig:
         Share of the images that is kept for validation; 0 trains on all and keeps the last weights.
     validate_every
         Steps between validations; there is always one at the end.
+    precision
+        ``"float32"``, or ``"bfloat16"``: the network runs in mixed precision, faster where the
+        hardware has bfloat16. The weights are float32 in either.
     seed
         Start of every random number of the run.
     image_pixel_size
@@ -121,11 +138,14 @@ class TrainingConfig:
     True
     """
 
+    network: Literal["deep_voting", "unet"] = "deep_voting"
     num_votes: int = 2
     in_channels: int = 3
     channels: tuple[int, ...] = (32, 32, 32)
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.25
+    target: Literal["votes", "heat_map", "classes"] = "votes"
+    target_radius: float = 3.0
     r1: float = 10.0
     r2: float = 20.0
     beta: float = 0.5
@@ -147,6 +167,7 @@ class TrainingConfig:
     )
     validation_fraction: float = 0.15
     validate_every: int = 500
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
     image_pixel_size: float | None = None
     pixel_size: float | None = None
@@ -212,8 +233,15 @@ class TrainingConfig:
                 accepts, expected = _RANGES[name]
                 if not accepts(value):
                     raise InputError(f"{name}: came as {value}, expected {expected}")
-        if len(self.channels) != 3:
+        if self.network == "deep_voting" and len(self.channels) != 3:
             raise InputError(f"channels: came as {self.channels}, expected three widths")
+        if self.network == "unet" and self.sampling == "patches":
+            raise InputError("sampling: came as 'patches', which a unet has not; set it to 'crops'")
+        if self.target != "votes" and self.num_votes != 1:
+            raise InputError(
+                f"num_votes: came as {self.num_votes}, expected 1 where target is {self.target!r}"
+            )
+        self._build("meta")
         if self.r2 < self.r1:
             raise InputError(f"r2: came as {self.r2}, expected at least r1 = {self.r1}")
         if self.pixel_size is not None and self.image_pixel_size is None:
@@ -238,6 +266,30 @@ class TrainingConfig:
     def grid(self) -> tuple[int, int]:
         """Patches per side of a sample, and pixels between them: a patch is a crop of one."""
         return (1, 1) if self.sampling == "patches" else (self.crop_size, self.crop_stride)
+
+    def build_network(self, device: str | torch.device = "cpu") -> VotingNetwork:
+        """The network with random weights, in channels_last."""
+        net = self._build(device)
+        if self.target != "votes":
+            # It votes for the pixel itself, and as no gradient comes, for ever.
+            last = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+            with torch.no_grad():
+                last.weight[1:].zero_()
+        # torch's annotations do not know this argument.
+        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _build(self, device: str | torch.device) -> VotingNetwork:
+        try:
+            with torch.device(device):
+                if self.network == "unet":
+                    return VotingUNet(
+                        self.num_votes, self.in_channels, self.channels, self.crop_stride
+                    )
+                return DeepVotingNet(
+                    self.num_votes, self.in_channels, self.channels, self.hidden, self.dropout
+                )
+        except ValueError as error:
+            raise InputError(f"network: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them; `from_dict` is the inverse."""

@@ -12,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import functional
-from ..data.augment import augment
+from ..data.augment import augment, draw_zoom
 from ..data.files import Sample, load_sample, pair_by_stem
-from ..data.images import image_to_tensor, resample, resample_points
+from ..data.images import image_to_tensor, normalize, resample, resample_points
 from ..errors import InputError
-from ..nn import PATCH_SIZE
 from ..scan import pad_image
 from .config import TrainingConfig
+from .objective import make_targets
 
 __all__ = ["TrainingSet", "hashed_seed", "split"]
-
-_MARGIN = PATCH_SIZE // 2
 
 
 class TrainingSet:
@@ -68,13 +65,16 @@ class TrainingSet:
         self.training, self.validation = split(samples, config.validation_fraction, config.seed)
         self.fingerprint = _fingerprint(samples)
         self._grid, self._stride = config.grid
+        self._margin = config.build_network("meta").margin
         self._span = (self._grid - 1) * self._stride + 1
         self._images: list[Tensor] = []
         self._points: list[Tensor] = []
         for sample in self.training:
             image, points = _at_working_scale(sample, config)
             image, points = _at_least(self._span, image, points)
-            padded = pad_image(torch.from_numpy(image)[None], _MARGIN, config.detection.padding)[0]
+            padded = pad_image(
+                torch.from_numpy(image)[None], self._margin, config.detection.padding
+            )[0]
             self._images.append(padded.half())
             self._points.append(torch.from_numpy(points.astype(np.float32)))
         self._pixels_before = np.cumsum([0, *(height * width for height, width in self._sizes())])
@@ -96,22 +96,20 @@ class TrainingSet:
         Returns
         -------
         images
-            ``[b, C, h, w]`` float32 in [0, 1], with a margin of half a patch around the votes.
+            ``[b, C, h, w]`` float32 in [0, 1], with the network's margin around the votes.
         targets
-            ``[b, 3k, n, n]`` float32; n is 1 for patches.
+            ``[b, 3k, n, n]`` float32; n is 1 for patches. Confidences alone count if the network
+            is not to vote, see :func:`pixel_targets`.
         """
         share = self._config.batch_size // world_size
         drawn = [self._draw(step, rank * share + i) for i in range(share)]
-        last = _MARGIN + self._span
-        targets = functional.vote_targets(
+        last = self._margin + self._span
+        targets = make_targets(
+            self._config,
             [points for _, points in drawn],
             (last, last),
-            self._config.num_votes,
-            r1=self._config.r1,
-            r2=self._config.r2,
-            beta=self._config.beta,
             stride=self._stride,
-            offset=_MARGIN,
+            offset=self._margin,
         )
         return torch.stack([image for image, _ in drawn]), targets
 
@@ -121,7 +119,8 @@ class TrainingSet:
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [
-            (image.shape[1] - 2 * _MARGIN, image.shape[2] - 2 * _MARGIN) for image in self._images
+            (image.shape[1] - 2 * self._margin, image.shape[2] - 2 * self._margin)
+            for image in self._images
         ]
 
     def _draw(self, step: int, index: int) -> tuple[Tensor, Tensor]:
@@ -131,13 +130,19 @@ class TrainingSet:
         which = int(np.searchsorted(self._pixels_before, pixel, side="right")) - 1
         height, width = self._sizes()[which]
         y, x = divmod(pixel - int(self._pixels_before[which]), width)
+        size = self._span + 2 * self._margin
+        zoom = draw_zoom(self._config.augmentation, generator)
+        shown = min(round(size / zoom), height + 2 * self._margin, width + 2 * self._margin)
         # Any pixel may be the centre of a crop, which is then moved into the image: to draw the
         # corner of the crop evenly would hardly ever show the network the border of an image.
-        top = _moved_inside(y - self._span // 2, height - self._span, self._stride)
-        left = _moved_inside(x - self._span // 2, width - self._span, self._stride)
-        size = self._span + 2 * _MARGIN
-        image = self._images[which][:, top : top + size, left : left + size].float()
-        points = self._points[which] - torch.tensor([top - _MARGIN, left - _MARGIN])
+        span = shown - 2 * self._margin
+        top = _moved_inside(y - span // 2, height - span, self._stride)
+        left = _moved_inside(x - span // 2, width - span, self._stride)
+        image = self._images[which][:, top : top + shown, left : left + shown].float()
+        points = self._points[which] - torch.tensor([top - self._margin, left - self._margin])
+        if shown != size:
+            image = resample(image, size / shown)
+            points = resample_points(points, (shown, shown), (size, size))
         return augment(image, points, self._config.augmentation, generator)
 
 
@@ -210,6 +215,7 @@ def _at_working_scale(
         image = image_to_tensor(array, config.in_channels)
     except InputError as error:
         raise InputError(f"{sample.image}: {error}") from None
+    image = normalize(image, config.detection.normalization)
     scaled = resample(image, config.scale)
     return scaled.numpy(), resample_points(points, image.shape[1:], scaled.shape[1:])
 

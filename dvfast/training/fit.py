@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 
-from .. import functional
 from ..detection import Detector
 from ..errors import InputError
 from ..evaluation import evaluate_points
-from ..nn import DeepVotingNet
+from ..nn import VotingNetwork
 from ..weights import save_weights
 from .config import TrainingConfig
 from .dataset import TrainingSet, hashed_seed
 from .history import History, Validation
+from .objective import Objective
 from .processes import Processes, running_processes
 from .state import TrainingState
 from .threshold import best_threshold
@@ -48,7 +48,7 @@ class FitResult:
 
     Attributes
     ----------
-    net : DeepVotingNet
+    net : VotingNetwork
         With the weights of the best validation, or the last ones where nothing was validated; in
         evaluation mode.
     history : History
@@ -59,7 +59,7 @@ class FitResult:
         The file of the weights, see :func:`dvfast.weights.load_weights`.
     """
 
-    net: DeepVotingNet
+    net: VotingNetwork
     history: History
     best_f1: float | None
     weights_path: Path
@@ -164,22 +164,6 @@ def fit(
     return FitResult(net, state.history, state.best_f1, weights_path)
 
 
-class _Objective(nn.Module):
-    """From images and targets to the loss: the whole of what several processes share."""
-
-    def __init__(self, net: DeepVotingNet, config: TrainingConfig) -> None:
-        super().__init__()
-        self.net = net
-        self._config = config
-
-    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        if self._config.sampling == "patches":
-            logits, targets = self.net(images), targets.flatten(1)
-        else:
-            logits = self.net.dense(images, stride=self._config.crop_stride)
-        return functional.voting_loss(logits, targets, self._config.lam)
-
-
 def _train(
     state: TrainingState,
     data: TrainingSet,
@@ -191,7 +175,7 @@ def _train(
     checkpoint_seconds: float,
     progress: bool,
 ) -> None:
-    objective = processes.share(_Objective(state.net, config))
+    objective = processes.share(Objective(state.net, config))
     with _progress_bar(progress and processes.leads) as bar:
         task = bar.add_task("train", total=config.steps, completed=state.step, loss="", f1="")
         saved_at = time.monotonic()

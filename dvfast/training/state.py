@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import InputError
-from ..nn import DeepVotingNet
+from ..nn import VotingNetwork, VotingUNet
 from ..weights.container import read_container, write_container
 from .config import TrainingConfig
 from .history import History, Validation
@@ -32,11 +32,7 @@ class TrainingState:
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
-        net = DeepVotingNet(
-            config.num_votes, config.in_channels, config.channels, config.hidden, config.dropout
-        ).to(device)
-        # torch's annotations do not know this argument.
-        self.net: DeepVotingNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = config.build_network().to(device)
         self._optimizer = _optimizer(config, self.net)
         self._scheduler = _scheduler(config, self._optimizer)
         self._average = _average(config, self.net) if config.ema else None
@@ -49,11 +45,11 @@ class TrainingState:
         return len(self.history.loss)
 
     @property
-    def trained_net(self) -> DeepVotingNet:
+    def trained_net(self) -> VotingNetwork:
         """The network to validate and to save: the average, where there is one."""
         if self._average is None:
             return self.net
-        return cast(DeepVotingNet, self._average.module)
+        return cast(VotingNetwork, self._average.module)
 
     @property
     def best_f1(self) -> float | None:
@@ -82,12 +78,15 @@ class TrainingState:
             }
         self.history.validation.append(validation)
 
-    def best_net(self) -> DeepVotingNet:
-        """The network with the best validated weights, or the last ones without validation."""
+    def best_net(self) -> VotingNetwork:
+        """The network with the best validated weights, or the last ones without validation.
+
+        Normalisation, which only training needs, is part of its convolutions.
+        """
         net = self.trained_net
         if self._best:
             net.load_state_dict(self._best)
-        return net.eval()
+        return net.folded() if isinstance(net, VotingUNet) else net.eval()
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write a checkpoint; whole or not at all."""
@@ -163,7 +162,7 @@ class TrainingState:
             )
 
 
-def _optimizer(config: TrainingConfig, net: DeepVotingNet) -> torch.optim.Optimizer:
+def _optimizer(config: TrainingConfig, net: VotingNetwork) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             net.parameters(), config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
@@ -182,7 +181,7 @@ def _scheduler(config: TrainingConfig, optimizer: torch.optim.Optimizer) -> LRSc
     return OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps + 1)
 
 
-def _average(config: TrainingConfig, net: DeepVotingNet) -> AveragedModel:
+def _average(config: TrainingConfig, net: VotingNetwork) -> AveragedModel:
     def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
         # Early on, a long memory would mostly remember the random start.
         decay = min(config.ema, (1 + float(count)) / (10 + float(count)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..nn import DeepVotingNet
+from ..nn import NETWORKS, VotingNetwork
 from .container import read_container, write_container
 
 __all__ = ["available", "load_weights", "path_of", "save_weights"]
@@ -22,12 +22,12 @@ _FOLDER = Path(__file__).parent
 
 
 def save_weights(
-    path: str | os.PathLike[str], net: DeepVotingNet, description: Mapping[str, Any]
+    path: str | os.PathLike[str], net: VotingNetwork, description: Mapping[str, Any]
 ) -> None:
     """Write a network and what one should know about it as a safetensors file.
 
     The file appears whole or not at all. Its header holds one JSON object under the key ``dvfast``:
-    the version of the format, the architecture of `net`, and `description`.
+    the version of the format, the kind of network and its architecture, and `description`.
 
     Parameters
     ----------
@@ -59,11 +59,16 @@ def save_weights(
     """
     tensors = {name: tensor.float() for name, tensor in net.state_dict().items()}
     _check_finite(path, tensors)
-    facts = {**description, "format": _FORMAT, "architecture": net.architecture}
+    facts = {
+        **description,
+        "format": _FORMAT,
+        "network": _kind_of(net),
+        "architecture": net.architecture,
+    }
     write_container(path, tensors, _KEY, facts)
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[DeepVotingNet, dict[str, Any]]:
+def load_weights(path: str | os.PathLike[str]) -> tuple[VotingNetwork, dict[str, Any]]:
     """Read a network and its description; nothing in the file is ever executed.
 
     Parameters
@@ -76,7 +81,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[DeepVotingNet, dict[str,
     net
         On the CPU, float32, in evaluation mode.
     description
-        As it was saved, with ``architecture`` and ``format`` added.
+        As it was saved, with ``network``, ``architecture`` and ``format`` added.
 
     Raises
     ------
@@ -100,7 +105,9 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[DeepVotingNet, dict[str,
             f"{path}: format version {version} is newer than this dvfast reads (up to {_FORMAT}); "
             "update dvfast"
         )
-    net = _empty_net(path, description.get("architecture"))
+    # Files of the first days name no kind.
+    kind = description.setdefault("network", "DeepVotingNet")
+    net = _empty_net(path, kind, description.get("architecture"))
     _check_fit(path, net.state_dict(), tensors)
     _check_finite(path, tensors)
     weights = {name: tensor.float() for name, tensor in tensors.items()}
@@ -141,13 +148,25 @@ def path_of(name: str) -> Path:
     return _FOLDER / f"{name}.safetensors"
 
 
-def _empty_net(path: str | os.PathLike[str], architecture: Any) -> DeepVotingNet:
+def _kind_of(net: VotingNetwork) -> str:
+    name = type(net).__name__
+    if NETWORKS.get(name) is not type(net):
+        raise InputError(f"net: came as a {name}, expected one of {', '.join(NETWORKS)}")
+    return name
+
+
+def _empty_net(path: str | os.PathLike[str], kind: Any, architecture: Any) -> VotingNetwork:
     if not isinstance(architecture, dict):
         raise InputError(f"{path}: names no architecture, expected weights written by dvfast")
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise InputError(
+            f"{path}: holds a network called {kind!r}, this dvfast knows {', '.join(NETWORKS)}; "
+            "update dvfast"
+        )
     try:
         # Without storage: a damaged header may ask for more memory than there is.
         with torch.device("meta"):
-            return DeepVotingNet(**architecture)
+            return NETWORKS[kind](**architecture)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{path}: is from another architecture, {architecture}: {error}") from None
 

@@ -15,6 +15,7 @@ from skimage.color import rgb2gray
 from dvfast.data.images import (
     image_to_tensor,
     list_images,
+    normalize,
     resample,
     resample_points,
 )
@@ -234,3 +235,27 @@ def test_resample_refuses() -> None:
         resample_points(np.zeros((1, 2)), (0, 4), (4, 4))
     with pytest.raises(InputError, match="to_size"):
         resample_points(np.zeros((1, 2)), (4, 4), (4, 4, 3))
+
+
+def test_percentiles_make_exposures_alike() -> None:
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.uniform(0.1, 0.3, (3, 40, 50)).astype(np.float32))
+    low, high = np.percentile(image.numpy(), (1, 99.8))
+    normal = normalize(image, "percentiles")
+    expected = np.clip((image.numpy() - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(normal.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        normalize(0.5 * image + 0.2, "percentiles").numpy(), normal.numpy(), atol=1e-5
+    )
+    assert normalize(image, "none") is image
+
+
+def test_normalizing_does_not_stretch_an_empty_image() -> None:
+    noise = 0.1 + 1e-3 * torch.rand(1, 30, 30)
+    assert normalize(noise, "percentiles").std() < 0.05
+    assert not normalize(torch.full((1, 4, 4), 0.5), "percentiles").any()
+
+
+def test_normalize_refuses() -> None:
+    with pytest.raises(InputError, match="normalization: came as 'mean'"):
+        normalize(torch.zeros(1, 2, 2), "mean")

@@ -18,7 +18,7 @@ from support import (
 )
 from torch import Tensor
 
-from dvfast.nn import trunk_geometry
+from dvfast.nn.deep_voting_net import trunk_geometry
 
 trunk_layer = torch.ops.dvfast.trunk_layer
 

@@ -217,3 +217,33 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (folder / "tile_1.csv").unlink()
     with pytest.raises(InputError, match=r"tile_1\.png"):
         TrainingSet(folder, tiny_config())
+
+
+def test_zoomed_nuclei_are_where_their_votes_point(tmp_path: Path) -> None:
+    """Every nucleus is a dark spot; enlarged or shrunk, its clicks stay in its middle."""
+    folder = write_tiles(tmp_path / "tiles", size=(90, 80), nuclei=3)
+    zoomed = Augmentation(geometry=False, zoom=0.5)
+    config = tiny_config(augmentation=zoomed, batch_size=8, num_votes=1, crop_size=9)
+    plain = tiny_config(augmentation=PLAIN, batch_size=8, num_votes=1, crop_size=9)
+    data = TrainingSet(folder, config)
+    landed, different = [], 0
+    for step in range(6):
+        images, targets = data.batch(step)
+        assert images.shape == (8, 3, 63, 63)
+        different += int(not torch.equal(images, TrainingSet(folder, plain).batch(step)[0]))
+        alpha, dy, dx = targets.unbind(1)
+        grid = MARGIN + 3 * torch.arange(9)
+        y = (grid[:, None] - dy).round().long().clamp(0, 62)
+        x = (grid[None, :] - dx).round().long().clamp(0, 62)
+        landed.append(red_at(images, y, x)[alpha == 1])
+    assert different == 6
+    values = torch.cat(landed)
+    assert len(values) > 50
+    assert values.quantile(0.9) < 0.35  # the ground is at 0.86
+
+
+def test_a_crop_is_never_larger_than_its_image(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", size=(20, 24))
+    config = tiny_config(augmentation=Augmentation(zoom=2.0), batch_size=16)
+    images, _ = TrainingSet(folder, config).batch(0)
+    assert images.shape == (16, 3, 48, 48)

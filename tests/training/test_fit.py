@@ -187,6 +187,7 @@ def test_the_best_weights_are_kept(
         {"sampling": "patches", "optimizer": "sgd", "schedule": "constant", "ema": 0.0},
         {"schedule": "cosine", "hidden": (), "num_votes": 9, "in_channels": 1},
         {"validation_fraction": 0.0, "crop_stride": 1},
+        {"network": "unet", "channels": (4, 8), "crop_stride": 2, "precision": "bfloat16"},
     ],
 )
 def test_every_way_resumes(folder: Path, tmp_path: Path, changes: dict[str, object]) -> None:

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dvfast.errors import InputError
-from dvfast.nn import DeepVotingNet
+from dvfast.nn import DeepVotingNet, VotingUNet
 from dvfast.weights import available, load_weights, path_of, save_weights
+from dvfast.weights.container import read_container, write_container
 
 DESCRIPTION = {
     "pixel_size": 0.25,
@@ -242,3 +243,32 @@ def test_shipped_weights_load() -> None:
         assert net.num_votes >= 1
     with pytest.raises(InputError, match="no weights called 'he'"):
         path_of("he")
+
+
+def test_a_unet_round_trip(tmp_path: Path) -> None:
+    unet = VotingUNet(num_votes=1, channels=(3, 4), output_stride=2)
+    unet.train()(torch.rand(2, 3, 8, 8))  # statistics are saved, too
+    save_weights(tmp_path / "unet.safetensors", unet, {})
+    same, description = load_weights(tmp_path / "unet.safetensors")
+    assert isinstance(same, VotingUNet)
+    assert description["network"] == "VotingUNet"
+    assert same.architecture == unet.architecture
+    image = torch.rand(1, 3, 8, 12)
+    with torch.no_grad():
+        assert torch.equal(same(image), unet.eval()(image))
+
+
+def test_other_kinds_of_networks(net: DeepVotingNet, path: Path) -> None:
+    class Other(DeepVotingNet):
+        pass
+
+    with pytest.raises(InputError, match="net: came as a Other"):
+        save_weights(path, Other(num_votes=1, channels=(2, 2, 2), hidden=()), {})
+    tensors, facts = read_container(path, "dvfast", "weights")
+    del facts["network"]
+    write_container(path, tensors, "dvfast", facts)
+    assert load_weights(path)[1]["network"] == "DeepVotingNet"
+    for kind in ("Transformer", 7, ["VotingUNet"]):
+        write_container(path, tensors, "dvfast", {**facts, "network": kind})
+        with pytest.raises(InputError, match="holds a network called"):
+            load_weights(path)

@@ -1,18 +1,18 @@
-"""Modules: the network of the paper and the operators as layers."""
+"""The network of the paper."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from . import functional
+from .network import VotingNetwork
 
-__all__ = ["DeepVotingNet", "HybridActivation", "VoteDensity", "VotingLoss"]
+__all__ = ["PATCH_SIZE", "POOLED_STRIDE", "DeepVotingNet", "trunk_geometry"]
 
 PATCH_SIZE = 39
 POOLED_STRIDE = 4  # two 2x2 max-poolings
@@ -37,7 +37,7 @@ def trunk_geometry(stride: int) -> list[tuple[int, int, int]]:
     return [*layers, (pooled // step, 0, 1)]
 
 
-class DeepVotingNet(nn.Module):
+class DeepVotingNet(VotingNetwork):
     """The paper's network: a 39x39 patch in, k votes for nucleus centres out.
 
     conv 6x6, ReLU, max-pool 2x2, conv 4x4, ReLU, max-pool 2x2, conv 3x3, ReLU, FC over 5x5, ReLU,
@@ -90,6 +90,7 @@ class DeepVotingNet(nn.Module):
             raise ValueError(f"hidden must be positive widths, got {tuple(hidden)}")
         self.num_votes = num_votes
         self.in_channels = in_channels
+        self.margin = PATCH_SIZE // 2
         self.channels = tuple(channels)
         self.hidden = tuple(hidden)
         self.dropout = nn.Dropout(dropout)
@@ -194,68 +195,3 @@ class DeepVotingNet(nn.Module):
             else:
                 features = layer(self.dropout(torch.relu(features)))
         return features
-
-    def _check_input(self, name: str, x: Tensor) -> None:
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"{name} must be [batch, {self.in_channels}, height, width], got {list(x.shape)}"
-            )
-
-
-class HybridActivation(nn.Module):
-    """Eq. 2 as a layer; see :func:`dvfast.hybrid_activation`."""
-
-    def __init__(self, dim: int = 1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, logits: Tensor) -> Tensor:
-        return functional.hybrid_activation(logits, self.dim)
-
-
-class VotingLoss(nn.Module):
-    """Eq. 3 and 4 as a layer; see :func:`dvfast.voting_loss`."""
-
-    def __init__(
-        self, lam: float = 384.0, reduction: Literal["mean", "sum", "none"] = "mean"
-    ) -> None:
-        super().__init__()
-        self.lam = lam
-        self.reduction = reduction
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return functional.voting_loss(logits, target, self.lam, self.reduction)
-
-
-class VoteDensity(nn.Module):
-    """The voting density of section 2.3 as a layer; see :func:`dvfast.vote_density`."""
-
-    def __init__(
-        self,
-        sigma: float = 1.0,
-        window: int = 5,
-        *,
-        stride: int = 1,
-        offset: float | tuple[float, float] = 0,
-        max_offset: float | None = None,
-        interpolation: Literal["nearest", "bilinear"] = "nearest",
-    ) -> None:
-        super().__init__()
-        self.sigma = sigma
-        self.window = window
-        self.stride = stride
-        self.offset = offset
-        self.max_offset = max_offset
-        self.interpolation = interpolation
-
-    def forward(self, votes: Tensor, size: tuple[int, int]) -> Tensor:
-        return functional.vote_density(
-            votes,
-            size,
-            sigma=self.sigma,
-            window=self.window,
-            stride=self.stride,
-            offset=self.offset,
-            max_offset=self.max_offset,
-            interpolation=self.interpolation,
-        )

@@ -1,0 +1,71 @@
+"""What every network that casts votes has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["VotingNetwork"]
+
+
+class VotingNetwork(nn.Module, ABC):
+    """An image in, k votes for nucleus centres for every pixel out.
+
+    Training, scanning and detection ask no more of a network than this.
+
+    Attributes
+    ----------
+    num_votes : int
+        k, the number of votes of a pixel.
+    in_channels : int
+        Channels of the image: 3 for RGB, 1 for grey.
+    margin : int
+        Pixels around the image that :meth:`dense` takes beside it.
+    reach : int
+        How far from a pixel an input may lie that its votes depend on.
+    grid : int
+        A shift of the image by a multiple of it shifts the votes, and changes nothing else.
+    output_stride : int
+        Strides are multiples of it.
+    """
+
+    num_votes: int
+    in_channels: int
+    margin: int
+    grid: int = 1
+    output_stride: int = 1
+
+    @property
+    def reach(self) -> int:
+        return self.margin
+
+    @property
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """The arguments that build this network again, as JSON can hold them."""
+
+    @abstractmethod
+    def dense(self, image: Tensor, stride: int = 1) -> Tensor:
+        """Logits of every `stride`-th pixel, in one pass.
+
+        Parameters
+        ----------
+        image
+            ``[B, C, H, W]``, the margin included.
+        stride
+            Distance in pixels between neighbouring votes; a positive multiple of `output_stride`.
+
+        Returns
+        -------
+        Tensor
+            Of the pixels ``margin + stride * i``:
+            ``[B, 3k, ceil((H - 2 * margin) / stride), ceil((W - 2 * margin) / stride)]``.
+        """
+
+    def _check_input(self, name: str, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{name} must be [batch, {self.in_channels}, height, width], got {list(x.shape)}"
+            )
