@@ -89,6 +89,12 @@ detection_options = options(
         help="Peaks below it do not count. [default: the weights' own]",
     ),
     click.option(
+        "--orientations",
+        type=click.Choice([1, 2, 4, 8]),
+        help="Look at images in so many ways, flipped and turned: a little better, and as many "
+        "times slower. [default: the weights' own]",
+    ),
+    click.option(
         "--pixel-size",
         type=click.FloatRange(min=0, min_open=True),
         callback=finite,

@@ -49,6 +49,7 @@ def detect(
     stride: int | None,
     precision: Precision,
     threshold: float | None,
+    orientations: int | None,
     pixel_size: float | None,
     device: str,
 ) -> None:
@@ -92,6 +93,7 @@ def detect(
                     stride=stride,
                     precision=precision,
                     threshold=threshold,
+                    orientations=orientations,
                     pixel_size=pixel_size,
                     progress=partial(_advance, progress, task, done),
                 )
@@ -129,6 +131,7 @@ def evaluate(
     stride: int | None,
     precision: Precision,
     threshold: float | None,
+    orientations: int | None,
     pixel_size: float | None,
     device: str,
 ) -> None:
@@ -147,6 +150,7 @@ def evaluate(
         stride=stride,
         precision=precision,
         threshold=threshold,
+        orientations=orientations,
         pixel_size=pixel_size,
         track=lambda samples: tracked(samples, "evaluating"),
     )

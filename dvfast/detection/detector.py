@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..nn import VotingNetwork
 from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
+from .orientations import peaks_of_orientations
 from .peaks import Peaks, density_peaks
 from .result import DetectionResult, as_image
 from .settings import DetectionSettings
@@ -128,6 +129,7 @@ class Detector:
         stride: int | None = None,
         precision: Precision = "float32",
         threshold: float | None = None,
+        orientations: int | None = None,
         pixel_size: float | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> DetectionResult:
@@ -142,6 +144,8 @@ class Detector:
             As for :func:`dvfast.scan`; the stride is the model's own unless given.
         threshold
             As for :func:`dvfast.find_peaks`; the model's own unless given.
+        orientations
+            1, 2, 4 or 8, see :class:`DetectionSettings`; the model's own unless given.
         pixel_size
             Micrometres per pixel of this image; that of the training images unless given.
         progress
@@ -159,7 +163,7 @@ class Detector:
         ValueError
             If an argument is out of range.
         """
-        settings = self.settings_with(stride=stride, threshold=threshold)
+        settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
         original = normalize(image_to_tensor(pixels, self.net.in_channels), settings.normalization)
         tensor = resample(original, self.scale_of(pixel_size)).to(next(self.net.parameters()))
@@ -181,10 +185,14 @@ class Detector:
         )
 
     def settings_with(
-        self, *, stride: int | None = None, threshold: float | None = None
+        self,
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        orientations: int | None = None,
     ) -> DetectionSettings:
         """The detector's settings, but for what is given."""
-        given = {"stride": stride, "threshold": threshold}
+        given = {"stride": stride, "threshold": threshold, "orientations": orientations}
         changes: dict[str, Any] = {
             name: value for name, value in given.items() if value is not None
         }
@@ -195,11 +203,29 @@ class Detector:
         image: Tensor,
         settings: DetectionSettings,
         capacity: int | None = None,
+        *,
+        progress: Callable[[float], object] | None = None,
         **how: Any,
     ) -> Peaks:
         """The nuclei of an image at the model's scale; `how` is for the scan."""
-        votes = scan(self.net, image, stride=settings.stride, padding=settings.padding, **how)
-        return density_peaks(votes, (image.shape[1], image.shape[2]), settings, capacity)
+
+        def votes_of(shown: Tensor, number: int = 0) -> Tensor:
+            def advance(share: float) -> None:
+                if progress is not None:
+                    progress((number + share) / settings.orientations)
+
+            return scan(
+                self.net,
+                shown,
+                stride=settings.stride,
+                padding=settings.padding,
+                progress=advance,
+                **how,
+            )
+
+        if settings.orientations > 1:
+            return peaks_of_orientations(image, settings, votes_of, capacity)
+        return density_peaks(votes_of(image), (image.shape[1], image.shape[2]), settings, capacity)
 
 
 def _check_pixel_size(name: str, value: float | None) -> None:

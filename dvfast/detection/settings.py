@@ -35,6 +35,9 @@ class DetectionSettings:
     normalization
         ``"none"``, or ``"percentiles"``: every image is scaled by its own dark and bright ends
         first, see :func:`dvfast.data.normalize`. For fluorescence, where exposures differ.
+    orientations
+        1, 2, 4 or 8: in so many ways the image is looked at, turned and flipped, and the densities
+        are averaged. Better by about a percent of F1, and as many times slower.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class DetectionSettings:
     max_offset: float | None = None
     padding: str = "reflect"
     normalization: str = "none"
+    orientations: int = 1
 
     def __post_init__(self) -> None:
         check_grid(self.stride)
@@ -62,6 +66,8 @@ class DetectionSettings:
         limit("max_offset", self.max_offset)
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
+        if self.orientations not in (1, 2, 4, 8):
+            raise ValueError(f"orientations must be 1, 2, 4 or 8, got {self.orientations!r}")
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"normalization must be one of {', '.join(NORMALIZATIONS)}, got "

@@ -28,6 +28,7 @@ def evaluate(
     stride: int | None = None,
     precision: Precision = "float32",
     threshold: float | None = None,
+    orientations: int | None = None,
     pixel_size: float | None = None,
 ) -> Evaluation:
     """Detect in every image of a folder and compare with its clicks.
@@ -43,7 +44,7 @@ def evaluate(
         radius of a nucleus.
     mode
         How points are matched, see :func:`dvfast.evaluation.match_points`.
-    stride, precision, threshold, pixel_size
+    stride, precision, threshold, orientations, pixel_size
         As for :meth:`dvfast.Detector.detect`.
 
     Returns
@@ -68,6 +69,7 @@ def evaluate(
         stride=stride,
         precision=precision,
         threshold=threshold,
+        orientations=orientations,
         pixel_size=pixel_size,
     )
     return evaluate_points(pairs, radius, mode, names=names)
@@ -80,6 +82,7 @@ def detect_all(
     stride: int | None = None,
     precision: Precision = "float32",
     threshold: float | None = None,
+    orientations: int | None = None,
     pixel_size: float | None = None,
     track: Callable[[list[Sample]], Iterable[Sample]] = iter,
 ) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[str]]:
@@ -92,6 +95,7 @@ def detect_all(
             stride=stride,
             precision=precision,
             threshold=threshold,
+            orientations=orientations,
             pixel_size=pixel_size,
         )
         pairs.append((result.points, annotations))
