@@ -124,6 +124,9 @@ class TrainingConfig:
         How votes become nuclei in validation; saved with the weights.
     tune_threshold
         Whether validation chooses the threshold of `detection`, an absolute one.
+    tune_smoothing
+        Whether, with the threshold, `sigma` and `min_distance` are chosen around those of
+        `detection`, once, for the best network.
 
     Raises
     ------
@@ -176,6 +179,7 @@ class TrainingConfig:
         default_factory=lambda: DetectionSettings(stride=4, sigma=3.5, window=21, min_distance=6)
     )
     tune_threshold: bool = True
+    tune_smoothing: bool = True
 
     @classmethod
     def paper(cls, **changes: Any) -> TrainingConfig:
@@ -210,6 +214,7 @@ class TrainingConfig:
             # validation.
             "detection": DetectionSettings(stride=3),
             "tune_threshold": False,
+            "tune_smoothing": False,
         }
         return cls(**{**settings, **changes})
 

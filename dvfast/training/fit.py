@@ -30,16 +30,14 @@ from .dataset import TrainingSet, hashed_seed
 from .history import History, Validation
 from .objective import Objective
 from .processes import Processes, running_processes
+from .smoothing import best_detection
 from .state import TrainingState
-from .threshold import best_threshold
+from .threshold import ALL_PEAKS, best_threshold
 
 __all__ = ["FitResult", "fit"]
 
 # Preparing a batch takes the CPU about as long as a GPU needs to learn from it.
 _CUDA_PREFETCH = 4
-
-# Low enough to keep every peak from which a threshold may be chosen.
-_ALL_PEAKS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +153,10 @@ def fit(
             state.load(checkpoint, data.fingerprint)
         net = state.best_net()
         if processes.leads:
-            save_weights(
-                weights_path, net, _description(config, data, state, data_description or {})
-            )
+            description = _description(config, data, state, data_description or {})
+            if validation and config.tune_threshold and config.tune_smoothing:
+                description |= _smoothing(net, validation, config, description)
+            save_weights(weights_path, net, description)
             state.history.write_json(output / "history.json")
             state.history.write_curve(output / "curve.png")
         processes.wait()
@@ -236,7 +235,7 @@ def _validate(
 ) -> Validation:
     settings = config.detection
     if config.tune_threshold:
-        settings = replace(settings, threshold=_ALL_PEAKS, relative=False)
+        settings = replace(settings, threshold=ALL_PEAKS, relative=False)
     detector = Detector(
         state.trained_net.eval(),
         settings,
@@ -270,6 +269,31 @@ def _description(
         "training": config.to_dict(),
         "data": {**given, "training_images": len(data.training), "training_nuclei": data.nuclei},
         "scores": {"validation": {**asdict(best), "radius": config.radius}} if best else {},
+    }
+
+
+def _smoothing(
+    net: VotingNetwork,
+    validation: list[tuple[NDArray[Any], NDArray[np.float64]]],
+    config: TrainingConfig,
+    description: dict[str, Any],
+) -> dict[str, Any]:
+    """What the description says otherwise, once smoothing is chosen for the best network."""
+    detector = Detector(
+        net,
+        config.detection,
+        pixel_size=config.working_pixel_size,
+        image_pixel_size=config.image_pixel_size,
+    )
+    settings, evaluation = best_detection(detector, validation, config.radius)
+    tuned = {
+        **asdict(evaluation.micro),
+        "macro_f1": evaluation.macro.f1,
+        "radius": config.radius,
+    }
+    return {
+        "detection": settings.to_dict(),
+        "scores": {**description["scores"], "tuned_on_validation": tuned},
     }
 
 
