@@ -31,15 +31,12 @@ from .dataset import TrainingSet, hashed_seed
 from .history import History, Validation
 from .processes import Processes, running_processes
 from .state import TrainingState
-from .threshold import best_threshold
+from .threshold import ALL_PEAKS, best_threshold
 
 __all__ = ["FitResult", "fit"]
 
 # Preparing a batch takes the CPU about as long as a GPU needs to learn from it.
 _CUDA_PREFETCH = 4
-
-# Low enough to keep every peak from which a threshold may be chosen.
-_ALL_PEAKS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +249,7 @@ def _validate(
 ) -> Validation:
     settings = config.detection
     if config.tune_threshold:
-        settings = replace(settings, threshold=_ALL_PEAKS, relative=False)
+        settings = replace(settings, threshold=ALL_PEAKS, relative=False)
     detector = Detector(
         state.trained_net.eval(),
         settings,

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from ..detection import DetectionResult
 from ..evaluation import Evaluation, evaluate_points
 
-__all__ = ["best_threshold"]
+__all__ = ["ALL_PEAKS", "best_threshold"]
+
+# Low enough to keep every peak from which a threshold may be chosen.
+ALL_PEAKS = 1e-3
 
 # In units of a typical image's highest peak; the paper's ξ is 0.2.
 _SHARES = np.linspace(0.05, 0.6, 23)
