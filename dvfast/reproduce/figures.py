@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ __all__ = ["draw_boxes", "draw_overlays"]
 _COLUMNS = 4
 _PANEL = 400  # pixels across
 _STRIP = 22  # for the name of the method
+_FIELD = 30  # nuclear radii across: the middle of the image, where it is larger
+_DOT = 0.15  # nuclear radii
 
 
 def draw_overlays(
@@ -45,11 +46,21 @@ def draw_overlays(
         Of the mean radius: the size of the circles.
     """
     image, truth = load_sample(sample)
-    visible = _visible(image, data_set)
+    radius = data_set.radius
+    side = min(*image.shape[:2], round(_FIELD * radius))
+    corner = np.array([(size - side) // 2 for size in image.shape[:2]])
+    window = tuple(slice(start, start + side) for start in corner)
+    field = _visible(image, data_set)[window]
     panels = []
     for key, of in entries.items():
         points = np.array(of[0]["images"][index]["points"]).reshape(-1, 2)
-        drawn = draw_overlay(visible, points, truth=truth, radius=share * data_set.radius)
+        drawn = draw_overlay(
+            field,
+            points - corner,
+            truth=truth - corner,
+            radius=share * radius,
+            dot=_DOT * radius,
+        )
         panels.append(_panel(drawn, METHODS[key].name))
     columns = min(_COLUMNS, len(panels))
     height, width = panels[0].shape[:2]
@@ -93,9 +104,9 @@ def _visible(image: NDArray[Any], data_set: DataSet) -> NDArray[Any]:
 
 
 def _panel(drawn: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-    height = math.ceil(_PANEL * drawn.shape[0] / drawn.shape[1])
-    panel = Image.new("RGB", (_PANEL + 4, height + _STRIP + 4), "white")
-    panel.paste(Image.fromarray(drawn).resize((_PANEL, height), Image.Resampling.BOX), (2, _STRIP))
+    panel = Image.new("RGB", (_PANEL + 4, _PANEL + _STRIP + 4), "white")
+    shrunk = Image.fromarray(drawn).resize((_PANEL, _PANEL), Image.Resampling.BOX)
+    panel.paste(shrunk, (2, _STRIP + 2))
     writer = ImageDraw.Draw(panel)
     writer.text((4, 4), name, fill="black", font=ImageFont.load_default(14))
     return np.array(panel)

@@ -109,33 +109,13 @@ def time_table(record: Record, entries: Entries) -> Table:
     return Table("Times", ["", "an image", "Mpx/s", "preparation"], cells, notes)
 
 
+_SPREADS = ("distance", "count_error", "missed")
 _COLUMNS = [
-    "data_set",
-    "method",
-    "name",
-    "seeds",
-    "radius",
-    "matching",
-    "precision",
-    "recall",
-    "f1",
-    "f1_low",
-    "f1_high",
-    "seed_spread",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "macro_f1_low",
-    "macro_f1_high",
-    "distance_mean",
-    "distance_std",
-    "count_error_mean",
-    "count_error_std",
-    "missed_mean",
-    "missed_std",
-    "seconds_per_image",
-    "megapixels_per_second",
-    "preparation_seconds",
+    *("data_set", "method", "name", "seeds", "radius", "matching"),
+    *("precision", "recall", "f1", "f1_low", "f1_high", "seed_spread"),
+    *("macro_precision", "macro_recall", "macro_f1", "macro_f1_low", "macro_f1_high"),
+    *(f"{name}_{part}" for name in _SPREADS for part in ("mean", "std")),
+    *("seconds_per_image", "megapixels_per_second", "preparation_seconds"),
 ]
 
 
@@ -167,8 +147,8 @@ def _flat(row: Row) -> list[float]:
     values += [row.micro_interval.low, row.micro_interval.high, row.seed_spread]
     values += [macro.precision, macro.recall, macro.f1]
     values += [row.macro_interval.low, row.macro_interval.high]
-    for spread in (row.distance, row.count_error, row.missed):
-        values += [spread.mean, spread.std]
+    for name in _SPREADS:
+        values += [getattr(row, name).mean, getattr(row, name).std]
     return values
 
 
