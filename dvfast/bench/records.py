@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import atomic_path
+from ..data.json_files import read_record, write_json
 from ..errors import InputError
 
 __all__ = ["Record", "load_record"]
@@ -25,15 +24,7 @@ def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     InputError
         If the file is not a record of this format.
     """
-    try:
-        record = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a record of benchmarks: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise InputError(
-            f"{path}: not a record of benchmarks in format {_FORMAT}; `dvfast bench -o` writes one"
-        )
-    return record
+    return read_record(path, _FORMAT, "benchmarks", "dvfast bench -o")
 
 
 class Record:
@@ -92,8 +83,7 @@ class Record:
             result = {**result, "commit": self._commit}
         self._data["contests"][name] = result
         if self._path is not None:
-            with atomic_path(self._path) as temporary:
-                temporary.write_text(json.dumps(self._data, indent=1, ensure_ascii=False) + "\n")
+            write_json(self._path, self._data, indent=1)
 
 
 def _flat(conditions: dict[str, Any]) -> dict[str, Any]:

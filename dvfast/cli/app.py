@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
+from rich.table import Table as RichTable
 
 from .. import __version__, build_info
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from ..bench.tables import Table
     from ..detection import Detector
 
 __all__ = [
     "app",
+    "check_device",
     "detection_options",
     "finite",
     "has_cuda_kernels",
     "load_detector",
+    "show_table",
     "tracked",
     "weights_path",
 ]
@@ -43,6 +49,7 @@ class _Command(click.Command):
 
 class _Group(click.Group):
     command_class = _Command
+    group_class = type  # groups within this one are of its own kind
 
 
 def options(*options: Callable[[_T], _T]) -> Callable[[_T], _T]:
@@ -131,12 +138,30 @@ def weights_path(weights: str) -> Path:
     return path
 
 
+def check_device(device: str) -> None:
+    if device.startswith("cuda") and not build_info()["cuda_sources"]:
+        raise InputError(f"device {device}: this dvfast is built without CUDA kernels; use cpu")
+
+
+def show_table(console: Console, table: Table, hidden: Collection[str] = ()) -> None:
+    """Print a table and its notes, without the columns of some headings."""
+    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [i for i, heading in enumerate(table.headings) if heading not in hidden]
+    for i in shown:
+        drawn.add_column(escape(table.headings[i]), justify="right" if i else "left", no_wrap=not i)
+    for row in table.rows:
+        drawn.add_row(*(escape(row[i].replace("**", "")) for i in shown))
+    console.print(drawn)
+    for note in table.notes:
+        console.print(note, markup=False, highlight=False)
+    console.print()
+
+
 def load_detector(weights: str, device: str) -> Detector:
     from ..detection import Detector
 
     detector = Detector.load(weights_path(weights))
-    if device.startswith("cuda") and not build_info()["cuda_sources"]:
-        raise InputError(f"device {device}: this dvfast is built without CUDA kernels; use cpu")
+    check_device(device)
     try:
         return detector.to(device)
     except (RuntimeError, AssertionError) as error:

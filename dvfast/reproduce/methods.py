@@ -1,0 +1,138 @@
+"""The rows of the table. A row more is an entry more in :data:`METHODS`, and nothing else.
+
+A row that learns needs a :class:`Network`: a name, and a function from a data set to the settings
+of its training, or to ready weights (a file, or the name of shipped ones). Rows that share a
+network share its training. Whatever :meth:`dvfast.Detector.load` reads can be a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..baselines import BASELINES
+from ..errors import InputError
+from ..scan import Precision
+from ..training import TrainingConfig
+from .data_sets import DataSet
+
+__all__ = ["METHODS", "Method", "Network", "select"]
+
+_DEEP_VOTING = "Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015"
+
+
+@dataclass(frozen=True)
+class Network:
+    """What several rows may share: a network, by the settings of its training or as weights.
+
+    Attributes
+    ----------
+    name : str
+        Of the folder that it is trained in.
+    source : callable
+        ``source(data_set)`` returns a :class:`dvfast.TrainingConfig`, whose seed is set by the
+        protocol, or a file of weights, or the name of weights that come with dvfast.
+    """
+
+    name: str
+    source: Callable[[DataSet], TrainingConfig | Path | str]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a network and how it is run, or one of the classical methods.
+
+    Attributes
+    ----------
+    key : str
+        For ``--methods`` and the record.
+    name, citation : str
+        For the table, and for the list below it.
+    network : Network or None
+    baseline : str or None
+        A key of :data:`dvfast.baselines.BASELINES`; one of the two is given.
+    stride : int or None
+        Distance between voters; None: the weights' own.
+    precision : str
+        See :func:`dvfast.scan`.
+    sliding : bool
+        A row that stands for a patch per voter: its detections come from the fast scan, and a few
+        images are really slid over, which must give the same bits, and whose time is the row's.
+    """
+
+    key: str
+    name: str
+    citation: str
+    network: Network | None = None
+    baseline: str | None = None
+    stride: int | None = None
+    precision: Precision = "float32"
+    sliding: bool = False
+
+
+def modern(data_set: DataSet, **changes: Any) -> TrainingConfig:
+    """What trains best in minutes, at the scale of a data set."""
+    if data_set.augmentation is not None:
+        changes = {"augmentation": data_set.augmentation, **changes}
+    return TrainingConfig.modern(radius=data_set.radius, **data_set.pixel_sizes, **changes)
+
+
+def paper(data_set: DataSet, **changes: Any) -> TrainingConfig:
+    """The paper's constants, at the scale of a data set: its patches, too, hold one nucleus."""
+    return TrainingConfig.paper(radius=data_set.radius, **data_set.pixel_sizes, **changes)
+
+
+DEEP_VOTING = Network("deep-voting", modern)
+DEEP_VOTING_OF_THE_PAPER = Network("deep-voting-paper", paper)
+
+
+def _classical(key: str) -> Method:
+    return Method(key, BASELINES[key].name, BASELINES[key].citation, baseline=key)
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.key: method
+        for method in (
+            Method("dv-1", "DV-1", _DEEP_VOTING, DEEP_VOTING,
+                   stride=1, precision="exact", sliding=True),
+            Method("dv-3", "DV-3", _DEEP_VOTING, DEEP_VOTING,
+                   stride=3, precision="exact", sliding=True),
+            Method("fast", "deep voting, fast scanning", _DEEP_VOTING, DEEP_VOTING,
+                   stride=1, precision="exact"),
+            Method("default", "deep voting, default stride", _DEEP_VOTING, DEEP_VOTING),
+            Method("paper", "deep voting, the paper's constants", _DEEP_VOTING,
+                   DEEP_VOTING_OF_THE_PAPER, stride=1, precision="exact"),
+            _classical("ners"),
+            _classical("irv"),
+            _classical("itcn"),
+            _classical("blob_log"),
+        )
+    }
+)  # fmt: skip
+
+
+def select(keys: str | None) -> list[Method]:
+    """Return the methods of a list of keys with commas, in the order of the table; all by default.
+
+    Raises
+    ------
+    InputError
+        If there is no method of a key.
+
+    Examples
+    --------
+    >>> [method.name for method in select("itcn,dv-1")]
+    ['DV-1', 'ITCN']
+    """
+    wanted = list(METHODS) if keys is None else [key.strip() for key in keys.split(",")]
+    unknown = [key for key in wanted if key not in METHODS]
+    if unknown:
+        raise InputError(
+            f"methods: there is none called {unknown[0]!r}; choose among {', '.join(METHODS)}, "
+            "with commas between them"
+        )
+    return [method for key, method in METHODS.items() if key in wanted]

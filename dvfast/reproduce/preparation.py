@@ -1,0 +1,213 @@
+"""From a row of the table to a detector, by training and tuning on ``train/`` alone."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..baselines import BASELINES, tune
+from ..data import Sample, load_sample, pair_by_stem
+from ..data.json_files import read_record, write_json
+from ..data.paths import existing_file
+from ..detection import Detector
+from ..training import TrainingConfig, fit
+from ..training.dataset import split
+from ..training.threshold import ALL_PEAKS, best_threshold
+from ..weights import available, path_of
+from .data_sets import DataSet
+from .methods import Method, Network
+from .records import key_of
+from .settings import Progress, Settings, evenly
+
+__all__ = ["Prepared", "prepare", "recipe"]
+
+_TRAINING = "dvfast training 1"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A method that is ready for images it has not seen.
+
+    Attributes
+    ----------
+    detect : callable
+        From an image to points ``[n, 2]``, (y, x) in pixels.
+    parameters : dict
+        What was chosen, fit for JSON.
+    seconds : float or None
+        Of training and tuning; None where a training was interrupted, or the weights were ready.
+    detector : Detector or None
+        Of a network.
+    """
+
+    detect: Callable[[NDArray[Any]], NDArray[np.float64]]
+    parameters: dict[str, Any]
+    seconds: float | None
+    detector: Detector | None = None
+
+
+def recipe(method: Method, data_set: DataSet, seed: int, settings: Settings) -> dict[str, Any]:
+    """All that the result of a row depends on, but for the data and the version of dvfast."""
+    what: dict[str, Any] = {**asdict(method), "network": None, "seed": seed}
+    what |= {"radius": data_set.radius, "test_images": settings.test_images}
+    for name in ("name", "citation"):  # words of the table
+        what.pop(name)
+    if method.network is None:
+        baseline = BASELINES[str(method.baseline)]
+        grid = {**baseline.grid, **baseline.in_radii, "thresholds": baseline.thresholds}
+        return what | {
+            "stain": data_set.stain,
+            "grid": grid,
+            "tuning_images": settings.tuning_images,
+        }
+    source = _source(method.network, data_set, seed, settings)
+    what |= {"network": _identity(source), "device": settings.device}
+    return what | ({"sliding_images": settings.sliding_images} if method.sliding else {})
+
+
+def prepare(
+    method: Method,
+    data_set: DataSet,
+    seed: int,
+    settings: Settings,
+    folder: Path,
+    fingerprint: str,
+    progress: Progress,
+) -> Prepared:
+    """Train what is to be trained, and choose thresholds and parameters.
+
+    Parameters
+    ----------
+    method, data_set, seed, settings
+        What to prepare. The seed also draws the validation part.
+    folder
+        For trainings, which rows share and which go on where they were stopped.
+    fingerprint
+        Of the data.
+    progress
+        How to tell.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used, a training fails, or weights cannot be read.
+    """
+    if method.network is None:
+        return _tuned(method, data_set, seed, settings, progress)
+    source = _source(method.network, data_set, seed, settings)
+    config = source if isinstance(source, TrainingConfig) else TrainingConfig(seed=seed)
+    if isinstance(source, TrainingConfig):
+        digest = key_of(network=_identity(source), data=fingerprint, device=settings.device)
+        place = folder / f"{method.network.name}-{seed}-{digest[:8]}"
+        weights, seconds = _trained(source, data_set, place, settings, progress)
+    else:
+        weights, seconds = source, None
+    detector = Detector.load(weights).to(settings.device)
+    detector.settings = detector.settings_with(stride=method.stride)
+    chosen: dict[str, Any] = {"precision": method.precision}
+    if not detector.settings.relative:
+        # Voters at another distance, another density: every row chooses its own threshold.
+        start = time.perf_counter()
+        found = []
+        for sample in progress.track(_parts(data_set, config)[1], f"{method.name}: threshold"):
+            image, points = load_sample(sample)
+            result = detector.detect(image, precision=method.precision, threshold=ALL_PEAKS)
+            found.append((result, points))
+        threshold, evaluation = best_threshold(found, data_set.radius)
+        detector.settings = detector.settings_with(threshold=threshold)
+        chosen["validation_f1"] = evaluation.micro.f1
+        seconds = None if seconds is None else seconds + time.perf_counter() - start
+    return Prepared(
+        lambda image: detector.detect(image, precision=method.precision).points,
+        {**detector.settings.to_dict(), **chosen},
+        seconds,
+        detector,
+    )
+
+
+def _parts(data_set: DataSet, config: TrainingConfig) -> tuple[list[Sample], list[Sample]]:
+    """The training and the validation part, as :func:`dvfast.fit` divides them."""
+    return split(pair_by_stem(data_set.train), config.validation_fraction, config.seed)
+
+
+def _tuned(
+    method: Method, data_set: DataSet, seed: int, settings: Settings, progress: Progress
+) -> Prepared:
+    """A classical method: learnt on the training part, its parameters from the validation part."""
+    few = [
+        [load_sample(sample) for sample in evenly(part, settings.tuning_images)]
+        for part in _parts(data_set, TrainingConfig(seed=seed))
+    ]
+    (training, clicks), (validation, truth) = (map(list, zip(*part, strict=True)) for part in few)
+    start = time.perf_counter()
+    radius = data_set.radius
+    with progress.busy(f"{method.name}: tuning"):
+        fitted = BASELINES[str(method.baseline)].fit(
+            training, clicks, stain=data_set.stain, nucleus_radius=radius
+        )
+        tuning = tune(fitted, validation, truth, radius, nucleus_radius=radius)
+    seconds = time.perf_counter() - start
+    return Prepared(
+        lambda image: fitted.detect(image, **tuning.parameters)[0],
+        {
+            **tuning.parameters,
+            "stain": data_set.stain,
+            "validation_f1": tuning.evaluation.micro.f1,
+            "training_images": len(training),
+            "validation_images": len(validation),
+        },
+        seconds,
+    )
+
+
+def _source(
+    network: Network, data_set: DataSet, seed: int, settings: Settings
+) -> TrainingConfig | Path:
+    source = network.source(data_set)
+    if isinstance(source, TrainingConfig):
+        return replace(source, seed=seed, steps=settings.steps or source.steps)
+    if isinstance(source, str) and source in available():
+        return path_of(source)
+    return existing_file(source)
+
+
+def _identity(source: TrainingConfig | Path) -> Any:
+    if isinstance(source, TrainingConfig):
+        return source.to_dict()
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def _trained(
+    config: TrainingConfig, data_set: DataSet, place: Path, settings: Settings, progress: Progress
+) -> tuple[Path, float | None]:
+    """The weights of a training, made now unless they are there, and the seconds that it took."""
+    weights, note = place / "weights.safetensors", place / "training.json"
+    if note.exists() and weights.exists():
+        seconds = read_record(note, _TRAINING, "a training", "dvfast reproduce table1 -o")[
+            "seconds"
+        ]
+        return weights, seconds
+    interrupted = place.exists()  # then nobody knows how long it took before
+    start = time.perf_counter()
+    fit(
+        data_set.train,
+        place,
+        config,
+        progress=progress.shown,
+        device=settings.device,
+        data_description={
+            "name": data_set.title,
+            "licence": data_set.licence,
+            "attribution": data_set.attribution,
+        },
+    )
+    seconds = None if interrupted else time.perf_counter() - start
+    write_json(note, {"format": _TRAINING, "seconds": seconds})
+    return weights, seconds
