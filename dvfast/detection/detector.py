@@ -165,8 +165,7 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
-        original = normalize(image_to_tensor(pixels, self.net.in_channels), settings.normalization)
-        tensor = resample(original, self.scale_of(pixel_size)).to(next(self.net.parameters()))
+        tensor = self._as_the_net_wants(pixels, pixel_size)
         size = (tensor.shape[1], tensor.shape[2])
         found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
         void = int(found.num_void)
@@ -197,6 +196,11 @@ class Detector:
             name: value for name, value in given.items() if value is not None
         }
         return dataclasses.replace(self.settings, **changes)
+
+    def _as_the_net_wants(self, pixels: NDArray[Any], pixel_size: float | None = None) -> Tensor:
+        original = image_to_tensor(pixels, self.net.in_channels)
+        normal = normalize(original, self.settings.normalization)
+        return resample(normal, self.scale_of(pixel_size)).to(next(self.net.parameters()))
 
     def _find(
         self,

