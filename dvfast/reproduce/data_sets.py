@@ -46,6 +46,10 @@ class DataSet:
         :func:`dvfast.baselines.nucleus_density`.
     scale, unet_scale : float
         Pixels at which patch networks and U-Nets work per pixel of the files.
+    unet_channels : tuple of int
+        Widths of the levels of U-Nets.
+    reach : float
+        r1 of the targets, in radii of a nucleus; r2 is twice as far.
     image_pixel_size : float or None
         Micrometres per pixel of the files, where that is known.
     augmentation : Augmentation or None
@@ -64,6 +68,8 @@ class DataSet:
     stain: Stain
     scale: float
     unet_scale: float
+    unet_channels: tuple[int, ...] = (24, 48, 96, 192)
+    reach: float = 0.75
     image_pixel_size: float | None = None
     augmentation: Augmentation | None = None
     normalization: str = "none"
@@ -123,7 +129,10 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 # On the validation part as good as haematoxylin for IRV and NERS, better for ITCN.
                 stain="dark",
                 scale=0.7,
-                unet_scale=0.7,
+                unet_scale=1.0,
+                # Some nuclei are four times as large as most.
+                unet_channels=(24, 48, 96, 128, 192),
+                reach=1.1,
                 augmentation=_COLOURFUL,
                 validation_fraction=0.25,
                 title="BBBC038, purple-stained tissue of several magnifications",

@@ -94,8 +94,8 @@ def _trained(data_set: DataSet, scale: float, **changes: Any) -> TrainingConfig:
         **data_set.pixel_sizes(scale),
         "validation_fraction": data_set.validation_fraction,
         "precision": "bfloat16",
-        "r1": 0.75 * radius,
-        "r2": 1.5 * radius,
+        "r1": data_set.reach * radius,
+        "r2": 2 * data_set.reach * radius,
         "target_radius": 0.3 * radius,
         "detection": DetectionSettings(
             stride=changes.get("crop_stride", 4),
@@ -113,9 +113,9 @@ def _deep_voting(data_set: DataSet, **changes: Any) -> TrainingConfig:
 
 
 def _unet(data_set: DataSet, **changes: Any) -> TrainingConfig:
-    settings = {
+    settings: dict[str, Any] = {
         "network": "unet",
-        "channels": (24, 48, 96, 192),
+        "channels": data_set.unet_channels,
         "crop_size": 64,
         "crop_stride": 2,
         "steps": 2500,
