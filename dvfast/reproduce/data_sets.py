@@ -48,6 +48,8 @@ class DataSet:
         Pixels at which patch networks and U-Nets work per pixel of the files.
     unet_channels : tuple of int
         Widths of the levels of U-Nets.
+    patch_steps, unet_steps : int
+        Of training, for patch networks and U-Nets: fewer where there is less to learn from.
     reach : float
         r1 of the targets, in radii of a nucleus; r2 is twice as far.
     image_pixel_size : float or None
@@ -70,6 +72,8 @@ class DataSet:
     unet_scale: float
     unet_channels: tuple[int, ...] = (24, 48, 96, 192)
     reach: float = 0.75
+    patch_steps: int = 5000
+    unet_steps: int = 2500
     image_pixel_size: float | None = None
     augmentation: Augmentation | None = None
     normalization: str = "none"
@@ -107,6 +111,7 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 scale=2.0,
                 unet_scale=1.0,
                 image_pixel_size=0.5,
+                patch_steps=8000,
                 augmentation=Augmentation(
                     zoom=0.15,
                     brightness=0.05,
@@ -150,6 +155,7 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                     zoom=0.3, brightness=0.05, contrast=0.2, stain_gain=0.2, stain_bias=0.02
                 ),
                 normalization="percentiles",
+                unet_steps=1500,
                 validation_fraction=0.25,
                 title="BBBC038, fluorescence",
                 licence="CC0",
