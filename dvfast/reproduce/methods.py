@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..baselines import BASELINES
+from ..baselines import BASELINES, heat_map_regressor, patch_classifier
 from ..detection import DetectionSettings
 from ..errors import InputError
 from ..scan import Precision
@@ -29,6 +29,8 @@ _UNET = "the network after Ronneberger, Fischer, Brox, MICCAI 2015"
 
 # Standard deviation of the density's Gaussian, in radii of a nucleus.
 _SMOOTHING = 0.27
+# Of what is near a click, and of a heat map's Gaussian, likewise.
+_TARGET_RADIUS = 0.3
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _trained(data_set: DataSet, scale: float, **changes: Any) -> TrainingConfig:
         "precision": "bfloat16",
         "r1": data_set.reach * radius,
         "r2": 2 * data_set.reach * radius,
-        "target_radius": 0.3 * radius,
+        "target_radius": _TARGET_RADIUS * radius,
         "detection": DetectionSettings(
             stride=changes.get("crop_stride", 4),
             sigma=smoothing,
@@ -144,11 +146,17 @@ DEEP_VOTING_OF_THE_PAPER = Network("deep-voting-paper", _paper)
 VOTING_UNET = Network("voting-unet", _unet)
 # The same networks, trained by the same loop for as many steps to answer otherwise.
 PATCH_CLASSIFIER = Network(
-    "patch-classifier", lambda data_set: _deep_voting(data_set, target="classes", num_votes=1)
+    "patch-classifier",
+    lambda data_set: patch_classifier(
+        _deep_voting(data_set), radius=_TARGET_RADIUS * data_set.radius * data_set.scale
+    ),
 )
 HEAT_MAP_UNET = Network(
     "heat-map-unet",
-    lambda data_set: _unet(data_set, target="heat_map", num_votes=1, smoothing=0.15),
+    lambda data_set: heat_map_regressor(
+        _unet(data_set, smoothing=0.15),
+        sigma=_TARGET_RADIUS * data_set.radius * data_set.unet_scale,
+    ),
 )
 
 
