@@ -129,7 +129,7 @@ def _unet(data_set: DataSet, **changes: Any) -> TrainingConfig:
 def _paper(data_set: DataSet) -> TrainingConfig:
     """The paper's constants, at the scale of a data set: its patches, too, hold a nucleus.
 
-    In 4000 steps, which take about as long as those of the other patch networks.
+    In 2500 steps: of 128 patches each, and together about half of the time of the other networks.
     """
     return TrainingConfig.paper(
         radius=data_set.radius,
@@ -137,7 +137,7 @@ def _paper(data_set: DataSet) -> TrainingConfig:
         validation_fraction=data_set.validation_fraction,
         detection=DetectionSettings(stride=3, normalization=data_set.normalization),
         precision="bfloat16",
-        steps=4000,
+        steps=2500,
     )
 
 
