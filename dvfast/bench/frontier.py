@@ -27,6 +27,7 @@ __all__ = ["ENTRIES"]
 # A detection counts within so many pixels of a click: the mean radius of a nucleus in these images.
 _RADIUS = 6.6
 _STRIDES = (1, 2, 3, 4, 6, 8)
+_WEIGHTS = "ihc"  # what their names begin with
 _TIMED = 4  # images; F1 is that of all of them
 _UNTRAINED = ("blob_log", "itcn")
 _STAIN: Stain = "haematoxylin+dab"
@@ -44,10 +45,13 @@ def _facts(pairs: _Pairs, **facts: Any) -> dict[str, Any]:
 def _detectors(settings: Settings) -> list[tuple[str, Precision, int, Detector]]:
     choices = []
     for name in available():
+        if not name.startswith(_WEIGHTS):
+            continue
         detector = Detector.from_pretrained(name).to(settings.device)
+        strides = [stride for stride in _STRIDES if stride % detector.net.output_stride == 0]
         for precision in PRECISIONS:
             if can_scan(detector.net, precision):
-                choices += [(name, precision, stride, detector) for stride in _STRIDES]
+                choices += [(name, precision, stride, detector) for stride in strides]
     return choices
 
 
