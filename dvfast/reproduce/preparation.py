@@ -30,7 +30,8 @@ from .settings import Progress, Settings, evenly
 
 __all__ = ["Prepared", "parts", "prepare", "recipe", "train", "tune_threshold"]
 
-_TRAINING = "dvfast training 1"
+_TRAINING, _TUNING = "dvfast training 1", "dvfast tuning 1"
+_COMMAND = "dvfast reproduce"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def recipe(method: Method, data_set: DataSet, seed: int, settings: Settings) -> 
     """All that the result of a row depends on, but for the data and the version of dvfast."""
     what: dict[str, Any] = {**asdict(method), "network": None, "seed": seed}
     what |= {"radius": data_set.radius, "test_images": settings.test_images}
+    what["validation_fraction"] = TrainingConfig().validation_fraction
     for name in ("name", "citation"):  # words of the table
         what.pop(name)
     if method.network is None:
@@ -102,7 +104,10 @@ def prepare(
         If the data cannot be used, a training fails, or weights cannot be read.
     """
     if method.network is None:
-        return _tuned(method, data_set, seed, settings, progress)
+        what = recipe(method, data_set, seed, replace(settings, test_images=None))
+        digest = key_of(**what, data=fingerprint)
+        note = folder / f"{method.key}-{seed}-{digest[:8]}.json"
+        return _tuned(method, data_set, seed, settings, note, progress)
     source = _source(method.network, data_set, seed, settings)
     config = source if isinstance(source, TrainingConfig) else _split_settings(data_set, seed)
     if isinstance(source, TrainingConfig):
@@ -163,9 +168,17 @@ def _split_settings(data_set: DataSet, seed: int) -> TrainingConfig:
 
 
 def _tuned(
-    method: Method, data_set: DataSet, seed: int, settings: Settings, progress: Progress
+    method: Method,
+    data_set: DataSet,
+    seed: int,
+    settings: Settings,
+    note: Path,
+    progress: Progress,
 ) -> Prepared:
-    """A classical method: learnt on the training part, its parameters from the validation part."""
+    """A classical method: learnt on the training part, its parameters from the validation part.
+
+    A file notes what was chosen, which takes long; what was learnt does not, and is learnt again.
+    """
     few = [
         [load_sample(sample) for sample in evenly(part, settings.tuning_images)]
         for part in parts(data_set, _split_settings(data_set, seed))
@@ -177,18 +190,29 @@ def _tuned(
         fitted = BASELINES[str(method.baseline)].fit(
             training, clicks, stain=data_set.stain, nucleus_radius=radius
         )
-        tuning = tune(fitted, validation, truth, radius, nucleus_radius=radius)
-    seconds = time.perf_counter() - start
+        if note.exists():
+            chosen = read_record(note, _TUNING, "a choice of parameters", _COMMAND)
+        else:
+            tuning = tune(fitted, validation, truth, radius, nucleus_radius=radius)
+            chosen = {
+                "format": _TUNING,
+                "parameters": tuning.parameters,
+                "validation_f1": tuning.evaluation.micro.f1,
+                "seconds": time.perf_counter() - start,
+            }
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_json(note, chosen)
+    parameters = chosen["parameters"]
     return Prepared(
-        lambda image: fitted.detect(image, **tuning.parameters)[0],
+        lambda image: fitted.detect(image, **parameters)[0],
         {
-            **tuning.parameters,
+            **parameters,
             "stain": data_set.stain,
-            "validation_f1": tuning.evaluation.micro.f1,
+            "validation_f1": chosen["validation_f1"],
             "training_images": len(training),
             "validation_images": len(validation),
         },
-        seconds,
+        chosen["seconds"],
     )
 
 
@@ -223,8 +247,7 @@ def train(
     """
     weights, note = place / "weights.safetensors", place / "training.json"
     if note.exists() and weights.exists():
-        found = read_record(note, _TRAINING, "a training", "dvfast reproduce")
-        return weights, found["seconds"]
+        return weights, read_record(note, _TRAINING, "a training", _COMMAND)["seconds"]
     interrupted = place.exists()  # then nobody knows how long it took before
     start = time.perf_counter()
     fit(

@@ -121,7 +121,7 @@ class Record:
         described = {
             name: value
             for name, value in asdict(data_set).items()
-            if name not in ("folder", "augmentation")
+            if name not in ("folder", "augmentation", "unet_channels")
         }
         head = {
             "format": kind.form,

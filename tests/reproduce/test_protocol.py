@@ -259,3 +259,20 @@ def test_a_limit_of_test_images(data: DataSet, tmp_path: Path) -> None:
     (record,) = compare([data], [ITCN], tmp_path / "out", settings, suffix="-quick").values()
     assert [image["stem"] for image in record["test"]] == [pair_by_stem(data.test)[0].stem]
     assert (tmp_path / "out" / "tiles-quick.json").exists()
+
+
+def test_parameters_are_chosen_once(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that is thrown away, to take times anew, costs no new search."""
+    tunings = counted(monkeypatch, preparation, "tune")
+    (first,) = compare([data], [ITCN], tmp_path / "out", SETTINGS).values()
+    (tmp_path / "out" / "tiles.json").unlink()
+    (again,) = compare([data], [ITCN], tmp_path / "out", SETTINGS).values()
+    assert len(tunings) == 1
+    for entry in (first["entries"]["itcn/0"], again["entries"]["itcn/0"]):
+        for image in entry["images"]:
+            del image["seconds"]
+    assert again == first
+    compare([data], [ITCN], tmp_path / "out", Settings(tuning_images=3, sliding_images=1))
+    assert len(tunings) == 2
