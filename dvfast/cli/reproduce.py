@@ -22,6 +22,25 @@ _QUICK_STEPS, _QUICK_TUNING, _QUICK_SLIDING, _QUICK_TEST = 100, 2, 1, 3
 _WIDE = ("P, macro", "R, macro", "μ_n ± σ_n, A − TP")
 
 
+# Of both commands.
+_folders = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+_output = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="For records and trainings; a run that was stopped goes on from there.",
+)
+_radius = click.option(
+    "--radius",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Mean radius of a nucleus in pixels, for folders of your own.",
+)
+_device = click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1.")
+
+
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value:
         return
@@ -32,21 +51,24 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     context.exit()
 
 
+def _list_variations(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from ..reproduce.variations import VARIATIONS
+
+    for variation in VARIATIONS:
+        click.echo(f"{variation.group:<14}{variation.name}")
+    context.exit()
+
+
 @app.group(short_help="The paper's experiments on open data.")
 def reproduce() -> None:
     """Repeat the paper's experiments on open data."""
 
 
 @reproduce.command(short_help="Deep voting beside its competitors.")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="For records and trainings; a run that was stopped goes on from there.",
-)
+@_folders
+@_output
 @click.option("--methods", metavar="A,B,...", help="Only these rows; see --list. [default: all]")
 @click.option(
     "--list",
@@ -77,14 +99,9 @@ def reproduce() -> None:
     metavar="FOLDER",
     help="Write reproduction.md, its figures and reproduction.csv here.",
 )
-@click.option(
-    "--radius",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=finite,
-    help="Mean radius of a nucleus in pixels, for folders of your own.",
-)
+@_radius
 @click.option("--stain", help="Where the nuclei are, for folders of your own. [default: dark]")
-@click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1.")
+@_device
 def table1(
     folders: tuple[Path, ...],
     output: Path,
@@ -130,7 +147,7 @@ def table1(
     # A quick run must not replace what took hours.
     suffix = "-quick" if quick else ""
     records = compare(data_sets, chosen, output, settings, progress, suffix)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = _console()
     for name, record in records.items():
         entries = entries_of(record, [method.key for method in chosen], seeds)
         for table in (score_table(record, entries, PRIMARY), time_table(record, entries)):
@@ -141,9 +158,76 @@ def table1(
         console.print(f"{path}", highlight=False, markup=False)
 
 
+@reproduce.command(short_help="What each setting of deep voting is worth.")
+@_folders
+@_output
+@click.option("--steps", type=click.IntRange(min=1), help="Of every training. [default: 2500]")
+@click.option(
+    "--only", metavar="GROUP,...", help="Only these groups of settings; see --list. [default: all]"
+)
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_variations,
+    help="Name all groups and variations, and stop.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write ablation.md here.",
+)
+@_radius
+@_device
+def ablation(
+    folders: tuple[Path, ...],
+    output: Path,
+    steps: int | None,
+    only: str | None,
+    report: Path | None,
+    radius: float | None,
+    device: str,
+) -> None:
+    """Change one setting of deep voting after the other on FOLDERS, each with train/ in it.
+
+    \b
+    dvfast reproduce ablation endonuke_ihc -o runs/ablation --only votes,loss --report docs
+
+    The names endonuke_ihc, bbbc038_histology and bbbc038_fluo are known; other folders need
+    --radius. All is done on train/; test/ is not looked at. All groups are some 35 trainings of
+    every folder.
+    """
+    from ..reproduce.ablation import ablate
+    from ..reproduce.ablation_page import ablation_table, chosen_entries, write_ablation
+    from ..reproduce.data_sets import data_set
+    from ..reproduce.settings import Progress, Settings
+    from ..reproduce.variations import select_groups
+
+    chosen = select_groups(only)
+    check_device(device)
+    data_sets = [data_set(folder, radius, tested=False) for folder in folders]
+    settings = Settings(steps=steps, device=device)
+    records = ablate(data_sets, chosen, output, settings, Progress(shown=True))
+    console = _console()
+    for name, record in records.items():
+        table = ablation_table(record, chosen_entries(record, chosen))
+        show_table(console, replace(table, title=f"{name}: {table.title}"))
+    if report is not None:
+        command = _command([item.name for item in data_sets], click.get_current_context())
+        path = write_ablation(report, records, chosen, command)
+        console.print(f"{path}", highlight=False, markup=False)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
 def _command(names: list[str], context: click.Context) -> str:
     """What was asked for, without the paths of this machine."""
-    parts = ["dvfast reproduce table1", *names, "-o runs/table1"]
+    experiment = context.info_name
+    parts = [f"dvfast reproduce {experiment}", *names, f"-o runs/{experiment}"]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -11,6 +11,9 @@
 :mod:`.tables`            Markdown and CSV
 :mod:`.figures`           Fig. 2 and Fig. 3
 :mod:`.page`              the report
+:mod:`.variations`        what the study of settings varies
+:mod:`.ablation`          that study, on ``train/`` alone: ``dvfast reproduce ablation``
+:mod:`.ablation_page`     its table and its page
 ========================= ==========================================================
 """
 

@@ -167,7 +167,11 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
 
 
 def data_set(
-    folder: str | os.PathLike[str], radius: float | None = None, stain: Stain | None = None
+    folder: str | os.PathLike[str],
+    radius: float | None = None,
+    stain: Stain | None = None,
+    *,
+    tested: bool = True,
 ) -> DataSet:
     """Return the data set of a folder, after a look at whether it can be used.
 
@@ -179,6 +183,8 @@ def data_set(
     radius, stain
         Of a folder of another name: the mean radius of a nucleus in pixels, which is needed, and
         where the nuclei are (``"dark"`` by default).
+    tested
+        Whether ``test/`` will be measured on; otherwise it is not looked at, and may be missing.
 
     Raises
     ------
@@ -208,14 +214,16 @@ def data_set(
             title=path.name,
         )
     found = replace(known, folder=path)
-    _refuse_shared_images(pair_by_stem(found.train), pair_by_stem(found.test))
+    train = pair_by_stem(found.train)
+    if tested:
+        _refuse_shared_images(train, pair_by_stem(found.test))
     return found
 
 
-def fingerprint(data: DataSet) -> str:
-    """Of every byte of the data set."""
+def fingerprint(data: DataSet, tested: bool = True) -> str:
+    """Of every byte of the data set, or of its ``train/`` alone."""
     digest = hashlib.sha256()
-    for part in (data.train, data.test):
+    for part in (data.train, data.test) if tested else (data.train,):
         for sample in pair_by_stem(part):
             for path in (sample.image, sample.points):
                 digest.update(f"{part.name}/{path.name}\0".encode())

@@ -25,7 +25,7 @@ from .tables import (
     time_table,
 )
 
-__all__ = ["EXPLANATIONS", "page", "write_report"]
+__all__ = ["EXPLANATIONS", "machines", "page", "write_report"]
 
 # Why the order of two methods is another than in the paper, where that is known: by the data set,
 # the method that is ahead in the paper and the one that is ahead here.
@@ -96,7 +96,7 @@ def page(
     shown = {key for _, entries in records.values() for key in entries}
     parts += ["## Methods", _citations([METHODS[key] for key in METHODS if key in shown])]
     parts += ["## The paper's figures", _PAPERS, markdown(quoted_table())]
-    parts += ["## Machine", *_machines(records)]
+    parts += ["## Machine", *machines(records)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,7 +145,8 @@ def _citations(methods: Sequence[Method]) -> str:
     return "\n".join(f"- {method.name}: {method.citation}" for method in methods)
 
 
-def _machines(records: Mapping[str, tuple[Record, Entries]]) -> list[str]:
+def machines(records: Mapping[str, tuple[Record, Entries]]) -> list[str]:
+    """On which the entries were made: a line of each."""
     seen: dict[str, None] = {}
     for _, entries in records.values():
         for entry in (entry for of in entries.values() for entry in of):

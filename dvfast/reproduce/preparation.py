@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ..data import Sample, load_sample, pair_by_stem
 from ..data.json_files import read_record, write_json
 from ..data.paths import existing_file
 from ..detection import Detector
+from ..evaluation import Evaluation
+from ..scan import Precision
 from ..training import TrainingConfig, fit
 from ..training.dataset import split
 from ..training.threshold import ALL_PEAKS, best_threshold
@@ -26,10 +28,10 @@ from .methods import Method, Network
 from .records import key_of
 from .settings import Progress, Settings, evenly
 
-__all__ = ["Prepared", "prepare", "recipe"]
+__all__ = ["Prepared", "parts", "prepare", "recipe", "train", "tune_threshold"]
 
 _TRAINING, _TUNING = "dvfast training 1", "dvfast tuning 1"
-_COMMAND = "dvfast reproduce table1 -o"
+_COMMAND = "dvfast reproduce"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def prepare(
     if isinstance(source, TrainingConfig):
         digest = key_of(network=_identity(source), data=fingerprint, device=settings.device)
         place = folder / f"{method.network.name}-{seed}-{digest[:8]}"
-        weights, seconds = _trained(source, data_set, place, settings, progress)
+        weights, seconds = train(source, data_set, place, settings, progress)
     else:
         weights, seconds = source, None
     detector = Detector.load(weights).to(settings.device)
@@ -122,13 +124,10 @@ def prepare(
     if not detector.settings.relative:
         # Voters at another distance, another density: every row chooses its own threshold.
         start = time.perf_counter()
-        found = []
-        for sample in progress.track(_parts(data_set, config)[1], f"{method.name}: threshold"):
-            image, points = load_sample(sample)
-            result = detector.detect(image, precision=method.precision, threshold=ALL_PEAKS)
-            found.append((result, points))
-        threshold, evaluation = best_threshold(found, data_set.radius)
-        detector.settings = detector.settings_with(threshold=threshold)
+        samples = parts(data_set, config)[1]
+        evaluation = tune_threshold(
+            detector, samples, data_set.radius, progress, method.name, method.precision
+        )
         chosen["validation_f1"] = evaluation.micro.f1
         seconds = None if seconds is None else seconds + time.perf_counter() - start
     return Prepared(
@@ -139,7 +138,27 @@ def prepare(
     )
 
 
-def _parts(data_set: DataSet, config: TrainingConfig) -> tuple[list[Sample], list[Sample]]:
+def tune_threshold(
+    detector: Detector,
+    samples: Sequence[Sample],
+    radius: float,
+    progress: Progress,
+    name: str,
+    precision: Precision = "float32",
+) -> Evaluation:
+    """Choose the threshold of a detector, relative or absolute as it has it, and score it."""
+    relative = detector.settings.relative
+    detector.settings = replace(detector.settings, threshold=ALL_PEAKS, relative=False)
+    found = []
+    for sample in progress.track(samples, f"{name}: threshold"):
+        image, points = load_sample(sample)
+        found.append((detector.detect(image, precision=precision), points))
+    threshold, evaluation = best_threshold(found, radius, relative)
+    detector.settings = replace(detector.settings, threshold=threshold, relative=relative)
+    return evaluation
+
+
+def parts(data_set: DataSet, config: TrainingConfig) -> tuple[list[Sample], list[Sample]]:
     """The training and the validation part, as :func:`dvfast.fit` divides them."""
     return split(pair_by_stem(data_set.train), config.validation_fraction, config.seed)
 
@@ -162,7 +181,7 @@ def _tuned(
     """
     few = [
         [load_sample(sample) for sample in evenly(part, settings.tuning_images)]
-        for part in _parts(data_set, _split_settings(data_set, seed))
+        for part in parts(data_set, _split_settings(data_set, seed))
     ]
     (training, clicks), (validation, truth) = (map(list, zip(*part, strict=True)) for part in few)
     start = time.perf_counter()
@@ -214,10 +233,18 @@ def _identity(source: TrainingConfig | Path) -> Any:
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
-def _trained(
-    config: TrainingConfig, data_set: DataSet, place: Path, settings: Settings, progress: Progress
+def train(
+    config: TrainingConfig,
+    data_set: DataSet,
+    place: Path,
+    settings: Settings,
+    progress: Progress,
+    split_seed: int | None = None,
 ) -> tuple[Path, float | None]:
-    """The weights of a training, made now unless they are there, and the seconds that it took."""
+    """The weights of a training, made now unless they are there, and the seconds that it took.
+
+    `place` is a folder of this training alone, `split_seed` as for :func:`dvfast.fit`.
+    """
     weights, note = place / "weights.safetensors", place / "training.json"
     if note.exists() and weights.exists():
         return weights, read_record(note, _TRAINING, "a training", _COMMAND)["seconds"]
@@ -234,6 +261,7 @@ def _trained(
             "licence": data_set.licence,
             "attribution": data_set.attribution,
         },
+        split_seed=split_seed,
     )
     seconds = None if interrupted else time.perf_counter() - start
     write_json(note, {"format": _TRAINING, "seconds": seconds})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..bench.machine import describe
 from ..data import Sample, load_sample, pair_by_stem
@@ -20,7 +21,7 @@ from .records import Record, key_of, matches
 from .settings import Progress, Settings, evenly
 from .sliding import slide
 
-__all__ = ["compare"]
+__all__ = ["compare", "describe_images", "measure", "prepare_output"]
 
 
 def compare(
@@ -54,50 +55,94 @@ def compare(
         If the data cannot be used, or sliding and fast scanning differ.
     """
     progress = progress or Progress()
-    names = [data_set.name for data_set in data_sets]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"folders: came as {', '.join(names)}, expected different names; rename one, as "
-            "records are called after them"
-        )
     if not methods:
         raise InputError("methods: came empty, expected at least one")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be made the output folder: {error.strerror}; choose another"
-        ) from error
+    prepare_output(output, data_sets)
     records = {}
     for data_set in data_sets:
         name = f"{data_set.name}{suffix}"
         samples = evenly(pair_by_stem(data_set.test), settings.test_images)
-        record = Record(output / f"{name}.json", data_set, [_described(s) for s in samples])
+        record = Record(output / f"{name}.json", data_set, describe_images(samples))
         folder = output / "trainings" / name
         for method in methods:
             for seed in range(settings.seeds):
                 what = recipe(method, data_set, seed, settings)
                 key = key_of(**what, data=record.fingerprint)
-                if record.is_current(method.key, seed, key):
+                if record.is_current(f"{method.key}/{seed}", key):
                     continue
                 progress.note(f"{data_set.name}: {method.name}, seed {seed}")
                 prepared = prepare(
                     method, data_set, seed, settings, folder, record.fingerprint, progress
                 )
                 entry = _measured(method, prepared, samples, data_set, settings, progress)
-                record.add(method.key, seed, {"key": key, **entry})
+                record.add(f"{method.key}/{seed}", {"key": key, **entry})
         records[data_set.name] = record.data
     return records
 
 
-def _described(sample: Sample) -> dict[str, Any]:
-    image, truth = load_sample(sample)
-    return {
-        "stem": sample.stem,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "annotations": len(truth),
-    }
+def prepare_output(output: Path, data_sets: Sequence[DataSet]) -> None:
+    """Make the folder of records, one of every data set.
+
+    Raises
+    ------
+    InputError
+        If two data sets have the same name, or the folder cannot be made.
+    """
+    names = [data_set.name for data_set in data_sets]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"folders: came as {', '.join(names)}, expected different names; rename one, as "
+            "records are called after them"
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{output}: cannot be made the output folder: {error.strerror}; choose another"
+        ) from error
+
+
+def describe_images(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """What a record says of the images that are measured on."""
+    described = []
+    for sample in samples:
+        image, truth = load_sample(sample)
+        described.append(
+            {
+                "stem": sample.stem,
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "annotations": len(truth),
+            }
+        )
+    return described
+
+
+def measure(
+    detect: Callable[[NDArray[Any]], NDArray[np.float64]],
+    samples: Sequence[Sample],
+    radius: float,
+    progress: Progress,
+    what: str,
+) -> list[dict[str, Any]]:
+    """What is found in images, how long it takes, and how it meets their annotations."""
+    images: list[dict[str, Any]] = []
+    for sample in progress.track(samples, what):
+        image, truth = load_sample(sample)
+        if not images:
+            detect(image)  # what is set up once is no part of an image's time
+        start = time.perf_counter()
+        found = detect(image)
+        seconds = time.perf_counter() - start
+        points = np.asarray(found, dtype=np.float64).reshape(-1, 2).round(2)
+        images.append(
+            {
+                "points": points.tolist(),
+                "seconds": seconds,
+                "matches": matches(points, truth, radius),
+            }
+        )
+    return images
 
 
 def _measured(
@@ -108,22 +153,8 @@ def _measured(
     settings: Settings,
     progress: Progress,
 ) -> dict[str, Any]:
-    images: list[dict[str, Any]] = []
-    for sample in progress.track(samples, f"{method.name}: detecting"):
-        image, truth = load_sample(sample)
-        if not images:
-            prepared.detect(image)  # what is set up once is no part of an image's time
-        start = time.perf_counter()
-        found = prepared.detect(image)
-        seconds = time.perf_counter() - start
-        points = np.asarray(found, dtype=np.float64).reshape(-1, 2).round(2)
-        images.append(
-            {
-                "points": points.tolist(),
-                "seconds": seconds,
-                "matches": matches(points, truth, data_set.radius),
-            }
-        )
+    what = f"{method.name}: detecting"
+    images = measure(prepared.detect, samples, data_set.radius, progress, what)
     entry = {
         "parameters": prepared.parameters,
         "preparation_seconds": prepared.seconds,

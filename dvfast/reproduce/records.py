@@ -1,8 +1,8 @@
 """The record of a data set: one JSON file from which all tables are made.
 
-It holds, for every method and seed, the parameters, the times, and for every test image the points
-that were found and how they meet the annotations under every condition. Of the annotations it holds
-numbers only.
+That of a comparison holds, for every method and seed, the parameters, the times, and for every test
+image the points that were found and how they meet the annotations under every condition. Of the
+annotations it holds numbers only.
 """
 
 from __future__ import annotations
@@ -24,17 +24,40 @@ from ..evaluation import MatchMode, match_points
 from .data_sets import DataSet, fingerprint
 
 __all__ = [
+    "COMPARISON",
     "CONDITIONS",
     "LITERAL",
     "PRIMARY",
     "Condition",
+    "Kind",
     "Record",
     "key_of",
     "load_record",
     "matches",
 ]
 
-_FORMAT = "dvfast reproduce 1"
+
+@dataclass(frozen=True)
+class Kind:
+    """What a record is of.
+
+    Attributes
+    ----------
+    form : str
+        The name of its format.
+    part : str
+        On which part of the data it was measured: the key of the list of images.
+    what, command : str
+        For messages: what it is a record of, and what writes it.
+    """
+
+    form: str
+    part: str
+    what: str
+    command: str
+
+
+COMPARISON = Kind("dvfast reproduce 1", "test", "a comparison", "dvfast reproduce table1 -o")
 
 
 @dataclass(frozen=True)
@@ -87,22 +110,31 @@ def key_of(**what: Any) -> str:
 class Record:
     """A file of results that grows entry by entry, so that a run can be taken up again."""
 
-    def __init__(self, path: Path, data_set: DataSet, test: Sequence[dict[str, Any]]) -> None:
-        """Go on with the file at `path`, unless it is about other data; `test`: every image."""
+    def __init__(
+        self,
+        path: Path,
+        data_set: DataSet,
+        images: Sequence[dict[str, Any]],
+        kind: Kind = COMPARISON,
+    ) -> None:
+        """Go on with the file at `path`, unless it is about other data or other images."""
         described = {
             name: value
             for name, value in asdict(data_set).items()
             if name not in ("folder", "augmentation", "unet_channels")
         }
         head = {
-            "format": _FORMAT,
-            "data_set": {**described, "fingerprint": fingerprint(data_set)},
-            "test": list(test),
+            "format": kind.form,
+            "data_set": {
+                **described,
+                "fingerprint": fingerprint(data_set, tested=kind.part == "test"),
+            },
+            kind.part: list(images),
         }
         self._path = path
         self.data: dict[str, Any] = {**head, "entries": {}}
         if path.exists():
-            found = load_record(path)
+            found = load_record(path, kind)
             if all(found.get(name) == value for name, value in head.items()):
                 self.data = found
 
@@ -111,23 +143,23 @@ class Record:
         """Of the data."""
         return str(self.data["data_set"]["fingerprint"])
 
-    def is_current(self, method: str, seed: int, key: str) -> bool:
+    def is_current(self, name: str, key: str) -> bool:
         """Whether there is an entry, and it depends on nothing else than what `key` is of."""
-        entry = self.data["entries"].get(f"{method}/{seed}")
+        entry = self.data["entries"].get(name)
         return entry is not None and entry["key"] == key
 
-    def add(self, method: str, seed: int, entry: dict[str, Any]) -> None:
+    def add(self, name: str, entry: dict[str, Any]) -> None:
         """Put in an entry, and write the file anew."""
-        self.data["entries"][f"{method}/{seed}"] = entry
+        self.data["entries"][name] = entry
         write_json(self._path, self.data)
 
 
-def load_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_record(path: str | os.PathLike[str], kind: Kind = COMPARISON) -> dict[str, Any]:
     """Read a record.
 
     Raises
     ------
     InputError
-        If the file is not a record of this format.
+        If the file is not a record of this kind.
     """
-    return read_record(path, _FORMAT, "a comparison", "dvfast reproduce table1 -o")
+    return read_record(path, kind.form, kind.what, kind.command)

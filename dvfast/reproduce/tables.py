@@ -14,10 +14,10 @@ from ..bench.tables import Table, seconds_text
 from ..evaluation import Spread
 from .methods import METHODS
 from .records import CONDITIONS, Condition
-from .statistics import Interval, Row, difference, summarise
+from .statistics import Difference, Interval, Row, difference, summarise
 
-__all__ = ["Entries", "Record", "condition_text", "csv_text", "entries_of", "score_table",
-           "time_table"]  # fmt: skip
+__all__ = ["Entries", "Record", "condition_text", "csv_text", "difference_text", "entries_of",
+           "f1_text", "score_table", "time_table"]  # fmt: skip
 
 Record = dict[str, Any]
 Entries = Mapping[str, list[dict[str, Any]]]  # by method, of every seed
@@ -68,13 +68,15 @@ def score_table(record: Record, entries: Entries, condition: Condition) -> Table
     headings += ["P, macro", "R, macro", "F1, macro [95 %]"]
     headings += ["μ_d ± σ_d, px", "μ_n ± σ_n, A − D", "μ_n ± σ_n, A − TP"]
     cells = []
-    for key, row in rows.items():
-        gap = "" if key == best else _difference_text(record, entries, key, best, condition)
+    for (key, row), of in zip(rows.items(), entries.values(), strict=True):
+        gap = ""
+        if key != best:
+            gap = difference_text(difference(record, of, entries[best], condition))
         line = [METHODS[key].name, _number(row.micro.precision), _number(row.micro.recall)]
-        line += [_f1(row.micro.f1, row.micro_interval, rows[best].micro.f1), gap]
+        line += [f1_text(row.micro.f1, row.micro_interval, rows[best].micro.f1), gap]
         line += [_number(row.seed_spread)] if seeds > 1 else []
         line += [_number(row.macro.precision), _number(row.macro.recall)]
-        line += [_f1(row.macro.f1, row.macro_interval, best_macro)]
+        line += [f1_text(row.macro.f1, row.macro_interval, best_macro)]
         line += [_spread(row.distance), _spread(row.count_error), _spread(row.missed)]
         cells.append(line)
     return Table(condition_text(record, condition), headings, cells, [])
@@ -163,14 +165,13 @@ def _times(record: Record, entries: list[dict[str, Any]]) -> tuple[float, float,
     return sum(seconds), pixels, len(seconds)
 
 
-def _difference_text(
-    record: Record, entries: Entries, key: str, best: str, condition: Condition
-) -> str:
-    gap = difference(record, entries[key], entries[best], condition)
+def difference_text(gap: Difference) -> str:
+    """With its interval."""
     return f"{gap.value:+.3f} {_interval(gap.interval, '+')}".rstrip()
 
 
-def _f1(value: float, interval: Interval, best: float) -> str:
+def f1_text(value: float, interval: Interval, best: float = math.nan) -> str:
+    """With its interval; in bold if it is the best."""
     number = _number(value)
     # Rows that show the same number are the best alike.
     text = f"**{number}**" if number == _number(best) else number

@@ -36,13 +36,15 @@ class TrainingSet:
         Images with click files of the same stem, see :func:`dvfast.data.pair_by_stem`.
     config
         The scale, the split, the kind of samples, the augmentation and the seed.
+    split_seed
+        Draws the validation part; by default the seed of the settings.
 
     Attributes
     ----------
     training, validation : list of Sample
         Which files belong to which part.
     fingerprint : str
-        Changes when a file comes, goes or changes its size.
+        Changes when a file comes, goes or changes its size, or another seed draws the split.
     nuclei : int
         Clicks in the training part.
 
@@ -59,11 +61,19 @@ class TrainingSet:
     (torch.Size([8, 3, 163, 163]), torch.Size([8, 6, 32, 32]))
     """
 
-    def __init__(self, folder: str | os.PathLike[str], config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        config: TrainingConfig,
+        split_seed: int | None = None,
+    ) -> None:
         self._config = config
         samples = pair_by_stem(folder)
-        self.training, self.validation = split(samples, config.validation_fraction, config.seed)
+        seed = config.seed if split_seed is None else split_seed
+        self.training, self.validation = split(samples, config.validation_fraction, seed)
         self.fingerprint = _fingerprint(samples)
+        if seed != config.seed:  # otherwise the settings say it
+            self.fingerprint += f"-{seed}"
         self._grid, self._stride = config.grid
         self._margin = config.build_network("meta").margin
         self._span = (self._grid - 1) * self._stride + 1

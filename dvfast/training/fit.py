@@ -34,10 +34,14 @@ from .smoothing import best_detection
 from .state import TrainingState
 from .threshold import ALL_PEAKS, best_threshold
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["DivergenceError", "FitResult", "fit"]
 
 # Preparing a batch takes the CPU about as long as a GPU needs to learn from it.
 _CUDA_PREFETCH = 4
+
+
+class DivergenceError(InputError):
+    """The loss of a training is no longer finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,7 @@ def fit(
     device: str | torch.device | None = None,
     checkpoint_seconds: float = 30.0,
     data_description: Mapping[str, Any] | None = None,
+    split_seed: int | None = None,
 ) -> FitResult:
     """Train a network on a folder of images with one click per nucleus.
 
@@ -103,6 +108,9 @@ def fit(
     data_description
         Saved with the weights as what they were trained on: ``name``, ``licence``,
         ``attribution`` and the like. The number of images and nuclei is added.
+    split_seed
+        Draws the validation part, for trainings that are to share one although their seeds differ;
+        by default the seed of the settings.
 
     Returns
     -------
@@ -112,7 +120,7 @@ def fit(
     ------
     InputError
         If the data cannot be used, the output folder cannot be written, the checkpoint belongs to
-        other settings or other data, or the loss is no longer finite.
+        other settings or other data, or the loss is no longer finite (a DivergenceError).
 
     Examples
     --------
@@ -130,7 +138,7 @@ def fit(
                 f"batch_size: {config.batch_size} cannot be shared evenly by {processes.count} "
                 "processes; choose a multiple"
             )
-        data = TrainingSet(folder, config)
+        data = TrainingSet(folder, config, split_seed)
         # Read at once, so that a bad file stops the run before it has cost hours.
         validation = data.load_validation() if processes.leads else []
         torch.manual_seed(hashed_seed(config.seed))
@@ -185,7 +193,7 @@ def _train(
             loss.backward()
             value = processes.mean(loss).item()
             if not math.isfinite(value):
-                raise InputError(
+                raise DivergenceError(
                     f"learning_rate: with {config.learning_rate} the loss became {value} at step "
                     f"{state.step + 1}; choose a lower one"
                 )

@@ -21,9 +21,9 @@ _SHARES = np.linspace(0.05, 0.6, 23)
 
 
 def best_threshold(
-    found: Sequence[tuple[DetectionResult, NDArray[Any]]], radius: float
+    found: Sequence[tuple[DetectionResult, NDArray[Any]]], radius: float, relative: bool = False
 ) -> tuple[float, Evaluation]:
-    """Choose the absolute threshold with the highest micro F1.
+    """Choose the threshold with the highest micro F1.
 
     An absolute threshold, unlike one relative to the highest peak, finds nothing in an image where
     there is nothing.
@@ -34,18 +34,23 @@ def best_threshold(
         All peaks of every image, however low, and its annotations.
     radius
         Of the ground-truth circles, in pixels of the images.
+    relative
+        Whether to choose a share of every image's highest peak instead.
 
     Returns
     -------
     threshold : float
-        In units of the scores.
+        In units of the scores, or the share.
     evaluation : Evaluation
         With that threshold.
     """
     highest = [result.scores.max() for result, _ in found if len(result)]
     typical = float(np.median(highest)) if highest else 0.0
     tried = []
-    for threshold in _SHARES * typical:
-        pairs = [(result.points[result.scores >= threshold], points) for result, points in found]
+    for threshold in _SHARES if relative else _SHARES * typical:
+        pairs = []
+        for result, points in found:
+            unit = result.scores.max(initial=0) if relative else 1
+            pairs.append((result.points[result.scores >= threshold * unit], points))
         tried.append((float(threshold), evaluate_points(pairs, radius)))
     return max(tried, key=lambda item: item[1].micro.f1)

@@ -195,7 +195,7 @@ def test_the_validation_part_is_that_of_the_training(data: DataSet) -> None:
     for seed in range(3):
         config = tiny_config(seed=seed)
         images = TrainingSet(data.train, config)
-        assert preparation._parts(data, config) == (images.training, images.validation)
+        assert preparation.parts(data, config) == (images.training, images.validation)
 
 
 def test_seeds(data: DataSet, tmp_path: Path) -> None:

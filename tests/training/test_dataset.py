@@ -209,6 +209,17 @@ def test_the_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
     assert len({before, changed, TrainingSet(folder, tiny_config()).fingerprint}) == 3
 
 
+def test_the_split_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", count=9)
+    first = TrainingSet(folder, tiny_config())
+    other = TrainingSet(folder, tiny_config(seed=5), split_seed=0)
+    assert (other.training, other.validation) == (first.training, first.validation)
+    assert not torch.equal(other.batch(0)[0], first.batch(0)[0])
+    assert TrainingSet(folder, tiny_config(seed=5)).validation != first.validation
+    assert other.fingerprint != first.fingerprint  # no checkpoint of another split is gone on with
+    assert TrainingSet(folder, tiny_config(), split_seed=0).fingerprint == first.fingerprint
+
+
 def test_bad_files_are_named(tmp_path: Path) -> None:
     folder = write_tiles(tmp_path / "tiles")
     (folder / "tile_1.csv").write_text("y,x\n500,1\n")

@@ -34,6 +34,17 @@ def test_keeps_faint_nuclei_where_they_are_true() -> None:
     assert evaluation.micro.f1 == 1
 
 
+def test_a_relative_one_follows_every_image() -> None:
+    truth = np.array([[10.0, 10.0], [50.0, 50.0]])
+    bright = result([[10, 10], [50, 50], [80, 80]], [4.0, 2.0, 1.0])
+    dark = result([[10, 10], [50, 50], [80, 80]], [0.4, 0.2, 0.1])
+    found = [(bright, truth), (dark, truth), (result([], []), np.zeros((0, 2)))]
+    threshold, evaluation = best_threshold(found, radius=3, relative=True)
+    assert 0.25 < threshold <= 0.5
+    assert evaluation.micro.f1 == 1
+    assert best_threshold(found, radius=3)[1].micro.f1 < 1
+
+
 def test_images_where_nothing_was_found() -> None:
     threshold, evaluation = best_threshold([(result([], []), np.array([[1.0, 1.0]]))], radius=3)
     assert threshold == pytest.approx(0)
