@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InputError
-from .app import app
+from .app import app, finite
 
 if TYPE_CHECKING:
     from ..training import TrainingConfig
@@ -21,10 +22,18 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A folder.")
 @click.option(
     "--preset",
-    type=click.Choice(["paper", "modern"]),
+    type=click.Choice(["paper", "modern", "unet"]),
     default="paper",
     show_default=True,
-    help="Settings to start from: the paper's, or what trains best in minutes.",
+    help="Settings to start from: the paper's; what trains best in minutes, the paper's network or "
+    "a U-Net that casts votes.",
+)
+@click.option(
+    "--nucleus-radius",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    metavar="PIXELS",
+    help="Mean radius of a nucleus in the images: sets all lengths in proportion.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="A JSON file of settings.")
 @click.option(
@@ -45,6 +54,7 @@ def train(
     folder: Path,
     output: Path,
     preset: str,
+    nucleus_radius: float | None,
     config: Path | None,
     changes: tuple[str, ...],
     show: bool,
@@ -58,14 +68,14 @@ def train(
 
     \b
     Clicks may be CSV (y,x), napari points, QuPath points as TSV, or GeoJSON.
-    dvfast train tiles/train -o runs/mine --preset modern -s image_pixel_size=0.5
+    dvfast train tiles/train -o runs/mine --preset unet --nucleus-radius 7
 
     A run that was stopped goes on where it was when the same command is given again. It also runs
     under torchrun.
     """
     from ..training import fit
 
-    settings = _training_config(preset, config, changes)
+    settings = _training_config(preset, nucleus_radius, config, changes)
     if show:
         click.echo(json.dumps(settings.to_dict(), indent=2))
         return
@@ -83,18 +93,30 @@ def train(
     click.echo(f"{result.weights_path}{score}")
 
 
-def _training_config(preset: str, config: Path | None, changes: tuple[str, ...]) -> TrainingConfig:
+def _training_config(
+    preset: str, nucleus_radius: float | None, file: Path | None, changes: tuple[str, ...]
+) -> TrainingConfig:
+    """The preset, then the file, then lengths by the radius, then single settings."""
     from ..training import TrainingConfig
 
     values = getattr(TrainingConfig, preset)().to_dict()
-    if config is not None:
+    if file is not None:
         try:
-            loaded = json.loads(config.read_text())
+            loaded = json.loads(file.read_text())
         except (OSError, ValueError) as error:
-            raise InputError(f"{config}: cannot be read as JSON: {error}") from error
+            raise InputError(f"{file}: cannot be read as JSON: {error}") from error
         if not isinstance(loaded, dict):
-            raise InputError(f"{config}: must hold one JSON object of settings")
+            raise InputError(f"{file}: must hold one JSON object of settings")
         values.update(loaded)
+    config = TrainingConfig.from_dict(_changed(values, changes))
+    if nucleus_radius is None:
+        return config
+    # Once more, for the scale of the network may be among the changes, and so may a length.
+    return TrainingConfig.from_dict(_changed(config.for_nuclei(nucleus_radius).to_dict(), changes))
+
+
+def _changed(values: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    values = copy.deepcopy(values)
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
@@ -103,11 +125,11 @@ def _training_config(preset: str, config: Path | None, changes: tuple[str, ...])
             value = json.loads(text)
         except ValueError:
             value = text
-        place = values
+        place: Any = values
         *parents, last = name.split(".")
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict):
             raise InputError(f"--set {change}: there is no setting {name}")
         place[last] = value
-    return TrainingConfig.from_dict(values)
+    return values

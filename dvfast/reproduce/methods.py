@@ -7,9 +7,8 @@ network share its training. Whatever :meth:`dvfast.Detector.load` reads can be a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,9 +26,7 @@ _DEEP_VOTING = "Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015"
 _PIXEL_CLASSIFIER = "as in the above, after Ciresan, Giusti, Gambardella, Schmidhuber, MICCAI 2013"
 _UNET = "the network after Ronneberger, Fischer, Brox, MICCAI 2015"
 
-# Standard deviation of the density's Gaussian, in radii of a nucleus.
-_SMOOTHING = 0.27
-# Of what is near a click, and of a heat map's Gaussian, likewise.
+# Of what is near a click, and the standard deviation of a heat map, in radii of a nucleus.
 _TARGET_RADIUS = 0.3
 
 
@@ -85,45 +82,45 @@ class Method:
     sliding: bool = False
 
 
-def _trained(data_set: DataSet, scale: float, **changes: Any) -> TrainingConfig:
+def _trained(
+    data_set: DataSet,
+    preset: Callable[..., TrainingConfig],
+    scale: float,
+    smoothing: float = 0.27,
+    **changes: Any,
+) -> TrainingConfig:
     """What trains best in minutes; all lengths in proportion to the radius of a nucleus."""
-    radius = data_set.radius * scale
-    smoothing = changes.pop("smoothing", _SMOOTHING) * radius
     if data_set.augmentation is not None:
-        changes = {"augmentation": data_set.augmentation, **changes}
-    settings: dict[str, Any] = {
-        "radius": data_set.radius,
+        changes["augmentation"] = data_set.augmentation
+    config = preset(
         **data_set.pixel_sizes(scale),
-        "validation_fraction": data_set.validation_fraction,
-        "precision": "bfloat16",
-        "r1": data_set.reach * radius,
-        "r2": 2 * data_set.reach * radius,
-        "target_radius": _TARGET_RADIUS * radius,
-        "detection": DetectionSettings(
-            stride=changes.get("crop_stride", 4),
-            sigma=smoothing,
-            window=2 * math.ceil(3 * smoothing) + 1,
-            min_distance=max(1, round(0.45 * radius)),
-            normalization=data_set.normalization,
-        ),
-    }
-    return TrainingConfig.modern(**{**settings, **changes})
+        validation_fraction=data_set.validation_fraction,
+        precision="bfloat16",
+        **changes,
+    ).for_nuclei(data_set.radius, reach=data_set.reach, smoothing=smoothing)
+    detection = replace(config.detection, normalization=data_set.normalization)
+    return replace(config, detection=detection)
 
 
-def _deep_voting(data_set: DataSet, **changes: Any) -> TrainingConfig:
-    settings = {"steps": data_set.patch_steps, "validate_every": 1000, **changes}
-    return _trained(data_set, data_set.scale, **settings)
+def _deep_voting(data_set: DataSet) -> TrainingConfig:
+    return _trained(
+        data_set,
+        TrainingConfig.modern,
+        data_set.scale,
+        steps=data_set.patch_steps,
+        validate_every=1000,
+    )
 
 
-def _unet(data_set: DataSet, **changes: Any) -> TrainingConfig:
-    settings: dict[str, Any] = {
-        "network": "unet",
-        "channels": data_set.unet_channels,
-        "crop_size": 64,
-        "crop_stride": 2,
-        "steps": data_set.unet_steps,
-    }
-    return _trained(data_set, data_set.unet_scale, **{**settings, **changes})
+def _unet(data_set: DataSet, smoothing: float = 0.27) -> TrainingConfig:
+    return _trained(
+        data_set,
+        TrainingConfig.unet,
+        data_set.unet_scale,
+        smoothing,
+        steps=data_set.unet_steps,
+        channels=data_set.unet_channels,
+    )
 
 
 def _paper(data_set: DataSet) -> TrainingConfig:

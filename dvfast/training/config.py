@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -228,6 +228,69 @@ class TrainingConfig:
             Fields to set otherwise.
         """
         return cls(**changes)
+
+    @classmethod
+    def unet(cls, **changes: Any) -> TrainingConfig:
+        """A U-Net that casts votes, trained likewise; lengths are for nuclei of 6.6 pixels.
+
+        Parameters
+        ----------
+        **changes
+            Fields to set otherwise.
+        """
+        settings: dict[str, Any] = {
+            "network": "unet",
+            "channels": (24, 48, 96, 192),
+            "crop_size": 64,
+            "crop_stride": 2,
+            "steps": 2500,
+            "detection": DetectionSettings(stride=2),
+        }
+        return replace(cls(**settings).for_nuclei(6.6), **changes)
+
+    def for_nuclei(
+        self, radius: float, *, reach: float = 0.75, smoothing: float = 0.27
+    ) -> TrainingConfig:
+        """The same settings with all lengths in proportion to the size of the nuclei.
+
+        Parameters
+        ----------
+        radius
+            Mean radius of a nucleus in pixels of the files, > 0.
+        reach
+            r1 in radii; r2 is twice as far. More than 0.75 where sizes differ much.
+        smoothing
+            `detection.sigma` in radii.
+
+        Raises
+        ------
+        InputError
+            If a number is out of range.
+
+        Examples
+        --------
+        >>> config = TrainingConfig.modern(image_pixel_size=0.5, pixel_size=0.25).for_nuclei(8)
+        >>> config.radius, config.r1, config.r2, config.detection.min_distance
+        (8.0, 12.0, 24.0, 7)
+        """
+        for name, value in (("radius", radius), ("reach", reach), ("smoothing", smoothing)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name}: came as {value}, expected a number above 0")
+        working = radius * self.scale
+        sigma = smoothing * working
+        return replace(
+            self,
+            radius=radius,
+            r1=reach * working,
+            r2=2 * reach * working,
+            target_radius=0.3 * working,
+            detection=replace(
+                self.detection,
+                sigma=sigma,
+                window=2 * math.ceil(3 * sigma) + 1,
+                min_distance=max(1, round(0.45 * working)),
+            ),
+        )
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

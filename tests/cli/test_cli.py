@@ -207,6 +207,25 @@ def test_train_shows_its_settings() -> None:
     assert (shown["dropout"], shown["beta"], shown["lam"]) == (0.25, 0.5, 384.0)
     modern = json.loads(run("train", ".", "-o", "x", "--preset", "modern", "--show").output)
     assert modern["optimizer"] == "adamw"
+    unet = json.loads(run("train", ".", "-o", "x", "--preset", "unet", "--show").output)
+    assert unet["network"] == "unet"
+
+
+def test_lengths_by_the_radius_of_nuclei(tmp_path: Path) -> None:
+    def shown(*arguments: str) -> dict[str, Any]:
+        command = ("train", ".", "-o", "x", "--preset", "modern", "--show", *arguments)
+        settings: dict[str, Any] = json.loads(run(*command).output)
+        return settings
+
+    at_scale = ("-s", "image_pixel_size=0.5", "-s", "pixel_size=0.25")
+    assert shown("--nucleus-radius", "8")["r1"] == 6
+    assert shown("--nucleus-radius", "8", *at_scale)["r1"] == 12
+    settings = shown("--nucleus-radius", "8", *at_scale, "-s", "r1=5", "-s", "detection.stride=2")
+    assert (settings["r1"], settings["r2"], settings["detection"]["stride"]) == (5, 24, 2)
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(shown()))
+    assert shown("--config", str(file), "--nucleus-radius", "8")["r1"] == 6
+    assert run("train", ".", "-o", "x", "--nucleus-radius", "0").exit_code == 2
 
 
 def test_info_and_version() -> None:

@@ -143,3 +143,28 @@ def test_it_cannot_be_changed_and_takes_whole_numbers_for_reals() -> None:
     assert isinstance(config.radius, float)
     with pytest.raises(FrozenInstanceError):
         config.steps = 3  # type: ignore[misc]
+
+
+def test_lengths_follow_the_nuclei() -> None:
+    config = TrainingConfig.modern(image_pixel_size=0.5, pixel_size=0.25, steps=7)
+    small, large = config.for_nuclei(4), config.for_nuclei(8)
+    assert (small.radius, large.radius) == (4, 8)
+    for name in ("r1", "r2", "target_radius"):
+        assert getattr(large, name) == pytest.approx(2 * getattr(small, name))
+    assert large.detection.sigma == pytest.approx(2 * small.detection.sigma)
+    assert large.detection.window >= 6 * large.detection.sigma
+    assert large.r2 == 2 * large.r1
+    # At half the scale, half the pixels.
+    assert TrainingConfig.modern(steps=7).for_nuclei(16).r1 == large.r1
+    assert large.steps == 7
+    assert config.for_nuclei(4, reach=1.5).r1 == pytest.approx(2 * small.r1)
+    for name in ("radius", "reach", "smoothing"):
+        with pytest.raises(InputError, match=f"{name}: came as"):
+            config.for_nuclei(**{"radius": 4, name: math.nan})
+
+
+def test_the_unet_preset_casts_votes() -> None:
+    config = TrainingConfig.unet(steps=7, seed=3)
+    assert (config.network, config.target, config.steps, config.seed) == ("unet", "votes", 7, 3)
+    assert config.detection.stride == config.crop_stride
+    assert config == TrainingConfig.unet(steps=7, seed=3).for_nuclei(6.6)
