@@ -70,6 +70,8 @@ def finite(ctx: click.Context, parameter: click.Parameter, value: float | None) 
 weights_option = click.option(
     "-w",
     "--weights",
+    "--model",
+    "weights",
     default="ihc",
     show_default=True,
     metavar="NAME|FILE",

@@ -81,7 +81,7 @@ def test_a_bad_image_is_named_and_the_others_are_done(
     whole = (tiles / "first.png").read_bytes()
     (tiles / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tiles / "empty.png").write_bytes(b"")
-    result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights, "-f", "csv")
+    result = run("detect", tiles, "-o", tmp_path / "out", "--model", weights, "-f", "csv")
     assert result.exit_code == 1
     assert "cut.png" in result.output
     assert "empty.png" in result.output
