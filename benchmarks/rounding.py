@@ -20,7 +20,7 @@ from dvfast.evaluation import match_points
 
 
 def main() -> None:
-    detector = dvfast.Detector.from_pretrained("ihc")
+    detector = dvfast.Detector.from_pretrained("ihc-patch")
     image = image_to_tensor(skimage.data.immunohistochemistry()[:256, 256:], 3)
     image = resample(image, detector.scale_of())
     size = (image.shape[1], image.shape[2])

@@ -1,6 +1,6 @@
 """What each precision of the scan does to votes and detections, on annotated images.
 
-    python benchmarks/scan_precision.py FOLDER [--weights ihc] [--radius 6.6]
+    python benchmarks/scan_precision.py FOLDER [--weights ihc-patch] [--radius 6.6]
 
 Against the same network in float64: the largest and the mean deviation of the offsets in pixels (of
 votes with a confidence of at least one half) and of the confidences; how many votes land on another
@@ -31,7 +31,7 @@ from dvfast.scan import PRECISIONS
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--weights", default="ihc")
+@click.option("--weights", default="ihc-patch")
 @click.option("--radius", default=6.6)
 def main(folder: Path, weights: str, radius: float) -> None:
     path = Path(weights)

@@ -1,6 +1,6 @@
 """How accuracy and speed depend on the stride, on images that training has not seen.
 
-    python benchmarks/scan_strides.py FOLDER [--weights ihc] [--radius 6.6]
+    python benchmarks/scan_strides.py FOLDER [--weights ihc-patch] [--radius 6.6]
 
 FOLDER is the one the weights were trained on: what counts is the validation part that training
 split off. The threshold is the weights' own at every stride. Speeds are from image to points, per
@@ -27,7 +27,7 @@ from dvfast.training.dataset import split
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--weights", default="ihc")
+@click.option("--weights", default="ihc-patch")
 @click.option("--radius", default=6.6)
 def main(folder: Path, weights: str, radius: float) -> None:
     path = Path(weights)

@@ -31,7 +31,7 @@ def main(folder: str = "demo") -> None:
     output.mkdir(parents=True, exist_ok=True)
     console = Console()
     image = skimage.data.immunohistochemistry()
-    detector = Detector.from_pretrained("ihc")
+    detector = Detector.from_pretrained("ihc-patch")
     stride = detector.settings.stride
 
     part = image[_PART]

@@ -168,7 +168,7 @@ def _dense(
 
 def _image_to_points(settings: Settings) -> Contest:
     """From pixels to nuclei with shipped weights, at their own stride and at stride 1."""
-    detector = Detector.from_pretrained("ihc").to(settings.device)
+    detector = Detector.from_pretrained("ihc-patch").to(settings.device)
     net = detector.net
     assert isinstance(net, DeepVotingNet)
     detector.pixel_size = None  # the image has the network's scale

@@ -72,7 +72,7 @@ def _missing(workers: Sequence[Worker]) -> list[str]:
 def _forward(settings: Settings) -> Contest:
     """A real image: what some tools take depends on what they find."""
     image: NDArray[np.float32] = data.immunohistochemistry().astype(np.float32) / 255
-    detector = Detector.from_pretrained("ihc").to(settings.device)
+    detector = Detector.from_pretrained("ihc-patch").to(settings.device)
     tensor = torch.from_numpy(image).movedim(2, 0).contiguous().to(settings.device)
     choices: list[tuple[Precision, int]] = [("float32", detector.settings.stride), ("float32", 1)]
     if can_scan(detector.net, "bfloat16"):

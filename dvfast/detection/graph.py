@@ -34,7 +34,7 @@ class DetectionGraph:
     Examples
     --------
     >>> import dvfast, torch
-    >>> detector = dvfast.Detector.from_pretrained("ihc").to("cuda")  # doctest: +SKIP
+    >>> detector = dvfast.Detector.from_pretrained("ihc-patch").to("cuda")  # doctest: +SKIP
     >>> detect = dvfast.detection.DetectionGraph(detector, (400, 400))  # doctest: +SKIP
     >>> points, scores, count = detect(torch.rand(3, 400, 400, device="cuda"))  # doctest: +SKIP
     """

@@ -145,7 +145,7 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 
 def test_detection_is_the_same_for_any_number_of_threads() -> None:
-    detector = dvfast.Detector.from_pretrained("ihc")
+    detector = dvfast.Detector.from_pretrained("ihc-patch")
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     votes = dvfast.scan(detector.net, image)
     threads = torch.get_num_threads()

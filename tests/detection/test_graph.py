@@ -16,7 +16,7 @@ SIZE = (96, 80)
 
 @pytest.fixture
 def detector() -> dvfast.Detector:
-    detector = dvfast.Detector.from_pretrained("ihc")
+    detector = dvfast.Detector.from_pretrained("ihc-patch")
     detector.pixel_size = None
     return detector
 

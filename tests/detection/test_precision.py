@@ -30,7 +30,7 @@ SIDE = 96
 
 @pytest.fixture(scope="module")
 def detector() -> dvfast.Detector:
-    return dvfast.Detector.from_pretrained("ihc")
+    return dvfast.Detector.from_pretrained("ihc-patch")
 
 
 @pytest.fixture(scope="module")

@@ -210,7 +210,7 @@ def test_seeds(data: DataSet, tmp_path: Path) -> None:
 def test_ready_weights_are_a_row(data: DataSet, tmp_path: Path, as_file: bool) -> None:
     from dvfast.weights import path_of
 
-    source = path_of("ihc") if as_file else "ihc"
+    source = path_of("ihc-patch") if as_file else "ihc-patch"
     method = Method("default", "shipped", "", Network("shipped", lambda _: source))
     (record,) = compare([data], [method], tmp_path / "out", SETTINGS).values()
     entry = record["entries"]["default/0"]
