@@ -103,7 +103,8 @@ def time_table(record: Record, entries: Entries) -> Table:
     notes = ["Mpx/s: of the pixels of the files."]
     notes += [
         "Preparation: training, of networks that rows share, and the choice of thresholds or "
-        "parameters; empty where a training was interrupted or weights were ready."
+        "parameters; empty where a training was interrupted or weights were ready. Unlike "
+        "detection it may have shared the machine with other trainings: an upper limit."
     ]
     notes += ["† Slid over a few images, see the protocol."] if slid else []
     machines = {entry["machine"]["cpu"] for of in entries.values() for entry in of}
