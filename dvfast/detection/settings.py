@@ -37,7 +37,7 @@ class DetectionSettings:
         first, see :func:`dvfast.data.normalize`. For fluorescence, where exposures differ.
     orientations
         1, 2, 4 or 8: in so many ways the image is looked at, turned and flipped, and the densities
-        are averaged. Better by about a percent of F1, and as many times slower.
+        are averaged: often a little better, and as many times slower.
 
     Examples
     --------
