@@ -9,6 +9,7 @@ from typing import Any
 
 from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
+from .breakdown import Breakdown, break_down, breakdown_table, contrast_text, measure_nuclei
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
 from .methods import METHODS, Method
@@ -25,27 +26,9 @@ from .tables import (
     time_table,
 )
 
-__all__ = ["EXPLANATIONS", "machines", "page", "write_report"]
+__all__ = ["machines", "page", "write_report"]
 
-_LARGE_AND_SMALL = (
-    "Probably, and not measured: nuclei of one image differ several times in size. NERS chooses "
-    "among regions of every size; the other method has one length for all."
-)
-
-# Why the order of two methods is another than in the paper, where that is known: by the data set,
-# the method that is ahead in the paper and the one that is ahead here.
-EXPLANATIONS: Mapping[tuple[str, str, str], str] = MappingProxyType(
-    {
-        ("endonuke_ihc", "ners", "itcn"): (
-            "Probably, and not measured: nuclei here are of one size, which is what ITCN's filter "
-            "is told; brown and blue ones differ in contrast, and faint ones have no stable region "
-            "for NERS to choose."
-        ),
-        ("bbbc038_fluo", "irv", "ners"): _LARGE_AND_SMALL,
-        ("bbbc038_histology", "irv", "ners"): _LARGE_AND_SMALL,
-        ("bbbc038_fluo", "cnn-pc", "ners"): _LARGE_AND_SMALL,
-    }
-)
+Breakdowns = Mapping[str, Breakdown]  # by method
 
 _PICTURED = 2  # images of every data set
 
@@ -89,6 +72,7 @@ def page(
     settings: Settings,
     command: str,
     pictures: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    breakdowns: Mapping[str, Breakdowns] = MappingProxyType({}),
 ) -> str:
     """The page in Markdown.
 
@@ -102,13 +86,16 @@ def page(
         That makes this page.
     pictures
         By data set, the files to show, relative to the page.
+    breakdowns
+        By data set, of every method: which nuclei it finds.
     """
     parts = ["# Reproduction of Table 1", _INTRODUCTION]
     if settings.test_images is not None:
         parts.append("**A quick run: it shows that everything works, its figures mean nothing.**")
     parts += [f"```\n{command}\n```", "## Protocol", _protocol(settings)]
     for name, (record, entries) in records.items():
-        parts += _data_set(name, record, entries, pictures.get(name, ()))
+        parts += _data_set(record, entries, breakdowns.get(name, {}))
+        parts += [f"![{name}]({file})" for file in pictures.get(name, ())]
     shown = {key for _, entries in records.values() for key in entries}
     parts += ["## Methods", _citations([METHODS[key] for key in METHODS if key in shown])]
     parts += ["## The paper's figures", _PAPERS, markdown(quoted_table())]
@@ -121,13 +108,14 @@ On 44 Ki67-stained images of neuroendocrine tumours, 400 × 400 pixels, as print
 mean over images and not the harmonic mean of P and R beside it."""
 
 
-def _data_set(name: str, record: Record, entries: Entries, files: Sequence[str]) -> list[str]:
+def _data_set(record: Record, entries: Entries, breakdowns: Breakdowns) -> list[str]:
     about = record["data_set"]
     images = record["test"]
     parts = [
-        f"## {about['title'] or name}",
-        f"`{name}`: {len(images)} test images, {sum(i['annotations'] for i in images):,} nuclei of "
-        f"a mean radius of {about['radius']:g} px; {about['validation_fraction']:.0%} of the "
+        f"## {about['title'] or about['name']}",
+        f"`{about['name']}`: {len(images)} test images, "
+        f"{sum(image['annotations'] for image in images):,} nuclei of a mean radius of "
+        f"{about['radius']:g} px; {about['validation_fraction']:.0%} of the "
         f"training images are for validation. Licence: {about['licence']}. Source: "
         f"{about['attribution']}.",
     ]
@@ -135,26 +123,42 @@ def _data_set(name: str, record: Record, entries: Entries, files: Sequence[str])
         table = score_table(record, entries, condition)
         parts += [f"### {table.title[0].upper()}{table.title[1:]}", markdown(table)]
     parts += ["### Times", markdown(time_table(record, entries))]
-    parts += ["### Against the paper's ranking", _ranking(name, record, entries)]
-    return parts + [f"![{name}]({file})" for file in files]
+    if breakdowns:
+        table = breakdown_table(breakdowns)
+        parts += [f"### {table.title}", _which_nuclei(record), markdown(table)]
+    parts += ["### Against the paper's ranking", _ranking(record, entries, breakdowns)]
+    return parts
 
 
-def _ranking(name: str, record: Record, entries: Entries) -> str:
+def _ranking(record: Record, entries: Entries, breakdowns: Breakdowns) -> str:
     found = reversals(record, entries)
     how = f"macro F1, {condition_text(record, LITERAL)}"
     if not found:
         return f"No two methods are clearly in another order than in the paper ({how})."
     lines = [f"Clearly in another order than in the paper ({how}; the interval excludes 0):"]
-    return "\n".join([*lines, "", *(_reversal(name, item) for item in found)])
+    return "\n".join([*lines, "", *(_reversal(item, breakdowns) for item in found)])
 
 
-def _reversal(name: str, item: Reversal) -> str:
+def _reversal(item: Reversal, breakdowns: Breakdowns) -> str:
     gain, interval = item.difference.value, item.difference.interval
-    why = EXPLANATIONS.get((name, item.ahead_there, item.ahead_here), "Not explained yet.")
-    return (
+    text = (
         f"- {METHODS[item.ahead_here].name} is ahead of {METHODS[item.ahead_there].name} by "
-        f"{gain:.3f} [{interval.low:.3f}, {interval.high:.3f}]. {why}"
+        f"{gain:.3f} [{interval.low:.3f}, {interval.high:.3f}]."
     )
+    if not breakdowns:
+        return text
+    return f"{text} {contrast_text(item.ahead_here, item.ahead_there, breakdowns)}"
+
+
+def _which_nuclei(record: Record) -> str:
+    radius = record["data_set"]["radius"]
+    return f"""\
+Shares of the nuclei with a detection within {radius / 2:.3g} px (half the mean radius), by thirds
+of all nuclei: by their contrast (nuclear stain within {radius / 2:.3g} px of the click less that
+between {radius:.3g} and {2 * radius:.3g} px), their size (the scale at which the normalised
+Laplacian of a Gaussian at the click is strongest; neighbours that touch look like one large
+nucleus), and the distance to the nearest other click. Then wrong detections per 100 nuclei:
+displaced, up to {radius:.3g} px from a nucleus, and elsewhere."""
 
 
 def _citations(methods: Sequence[Method]) -> str:
@@ -191,11 +195,16 @@ def write_report(
         name: (record, entries_of(record, keys, settings.seeds)) for name, record in records.items()
     }
     pictures: dict[str, list[str]] = {}
+    breakdowns: dict[str, Breakdowns] = {}
     for data_set in progress.track(data_sets, "drawing"):
         record, entries = chosen[data_set.name]
+        samples = evenly(pair_by_stem(data_set.test), settings.test_images)
+        nuclei = measure_nuclei(data_set, samples)
+        breakdowns[data_set.name] = {
+            key: break_down(nuclei, of, data_set.radius) for key, of in entries.items()
+        }
         names = [f"reproduction-{data_set.name}-boxes.png"]
         draw_boxes(images / names[0], record, entries, PRIMARY)
-        samples = evenly(pair_by_stem(data_set.test), settings.test_images)
         for number, index in enumerate(evenly(range(len(samples)), _PICTURED), 1):
             names.append(f"reproduction-{data_set.name}-{number}.png")
             target = images / names[-1]
@@ -205,5 +214,6 @@ def write_report(
         temporary.write_text(csv_text(chosen), encoding="utf-8")
     target = folder / "reproduction.md"
     with atomic_path(target) as temporary:
-        temporary.write_text(page(chosen, settings, command, pictures), encoding="utf-8")
+        text = page(chosen, settings, command, pictures, breakdowns)
+        temporary.write_text(text, encoding="utf-8")
     return target

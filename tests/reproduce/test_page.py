@@ -16,7 +16,7 @@ from synthetic_tiles import write_tile
 from dvfast.bench.tables import markdown
 from dvfast.data import pair_by_stem
 from dvfast.reproduce import figures
-from dvfast.reproduce import page as pages
+from dvfast.reproduce.breakdown import Breakdown
 from dvfast.reproduce.data_sets import KNOWN, data_set
 from dvfast.reproduce.figures import draw_boxes, draw_overlays
 from dvfast.reproduce.methods import METHODS
@@ -88,18 +88,22 @@ def test_seeds_that_were_not_asked_for_are_left_out(table: dict[str, Any]) -> No
     assert "σ of F1, 2 seeds" in score_table(table, entries_of(table), PRIMARY).headings
 
 
-def test_a_ranking_unlike_the_papers_is_told(
-    table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ranking_unlike_the_papers_is_told_and_looked_into(table: dict[str, Any]) -> None:
     (found,) = reversals(table, entries_of(table))
     assert (found.ahead_there, found.ahead_here) == ("dv-1", "itcn")
-    text = page({"tiles": (table, entries_of(table))}, Settings(), "a command")
+    chosen = {"tiles": (table, entries_of(table))}
+    text = page(chosen, Settings(), "a command")
     assert "ITCN is ahead of DV-1 by 0.556" in text
-    assert "Not explained yet." in text
-    monkeypatch.setattr(pages, "EXPLANATIONS", {("tiles", "dv-1", "itcn"): "It is a test."})
-    text = page({"tiles": (table, entries_of(table))}, Settings(), "a command")
-    assert "It is a test." in text
-    assert "Not explained yet." not in text
+    assert "### Which nuclei are found" not in text
+    even, uneven = np.array([0.9, 0.9, 0.9]), np.array([0.1, 0.5, 0.9])
+    looked = {
+        "itcn": Breakdown({"contrast": even, "size": even, "distance": even}, 1.0, 2.0),
+        "dv-1": Breakdown({"contrast": even, "size": uneven, "distance": even}, 3.0, 4.0),
+    }
+    text = page(chosen, Settings(), "a command", breakdowns={"tiles": looked})
+    assert "| DV-1 | 0.900 | 0.900 | 0.900 | 0.100 | 0.500 |" in text
+    assert "most unevenly by size (small, middling, large): 0.90, 0.90, 0.90 against 0.10" in text
+    assert "1 displaced and 2 elsewhere against 3 and 4" in text
 
 
 def test_the_papers_ranking_is_not_told(table: dict[str, Any]) -> None:

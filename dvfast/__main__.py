@@ -1,0 +1,5 @@
+"""``python -m dvfast`` is the command ``dvfast``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""Which nuclei are found, on images whose nuclei are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dvfast.data import pair_by_stem
+from dvfast.reproduce import breakdown
+from dvfast.reproduce.breakdown import (
+    Nuclei,
+    break_down,
+    breakdown_table,
+    contrast_text,
+    measure_nuclei,
+)
+from dvfast.reproduce.data_sets import KNOWN
+
+RADIUS = 8.0
+DATA_SET = replace(KNOWN["bbbc038_histology"], radius=RADIUS, stain="dark")
+
+# Three disks, apart by 60, 60 and 25 pixels from their nearest.
+CENTRES = np.array([[40.0, 40.0], [100.0, 40.0], [100.0, 65.0]])
+
+
+def write_disks(folder: Path, radii: list[float], levels: list[int]) -> None:
+    y, x = np.mgrid[:140, :140]
+    image = np.full((140, 140), 220, np.uint8)
+    for (cy, cx), radius, level in zip(CENTRES, radii, levels, strict=True):
+        image[(y - cy) ** 2 + (x - cx) ** 2 <= radius**2] = level
+    Image.fromarray(np.stack([image] * 3, axis=-1)).save(folder / "disks.png")
+    rows = "".join(f"{y},{x}\n" for y, x in CENTRES)
+    (folder / "disks.csv").write_text("y,x\n" + rows)
+
+
+def thirds_of(folder: Path, name: str) -> list[int]:
+    return measure_nuclei(DATA_SET, pair_by_stem(folder)).thirds[name][0].tolist()
+
+
+def test_nuclei_are_sorted_by_contrast(tmp_path: Path) -> None:
+    write_disks(tmp_path, [8, 8, 8], [150, 20, 90])
+    assert thirds_of(tmp_path, "contrast") == [0, 2, 1]
+
+
+def test_nuclei_are_sorted_by_size(tmp_path: Path) -> None:
+    write_disks(tmp_path, [8, 12, 4], [60, 60, 60])
+    assert thirds_of(tmp_path, "size") == [1, 2, 0]
+
+
+def test_nuclei_are_sorted_by_their_distance(tmp_path: Path) -> None:
+    write_disks(tmp_path, [8, 8, 8], [60, 60, 60])
+    assert thirds_of(tmp_path, "distance") == [2, 0, 1]  # equal ones in order of place
+
+
+def test_a_blob_has_the_size_of_its_disk(tmp_path: Path) -> None:
+    density = np.zeros((120, 120))
+    y, x = np.mgrid[:120, :120]
+    for radius in (5, 8, 14):
+        density[:] = (y - 60) ** 2 + (x - 60) ** 2 <= radius**2
+        (size,) = breakdown._size(density, np.array([[60.0, 60.0]]), RADIUS)
+        assert size * RADIUS == pytest.approx(radius, rel=0.12)  # the grid's ratio is 1.14
+
+
+def test_nuclei_at_the_border_and_images_without_any() -> None:
+    density = np.random.default_rng(0).random((5, 7))
+    corners = np.array([[-0.4, -0.4], [4.4, 6.4]])
+    for measure in (breakdown._contrast, breakdown._size):
+        assert np.isfinite(measure(density, corners, RADIUS)).all()
+        assert len(measure(density, np.empty((0, 2)), RADIUS)) == 0
+    assert len(breakdown._distance(np.empty((0, 2)))) == 0
+    assert breakdown._distance(np.array([[1.0, 1.0]])).tolist() == [np.inf]
+    assert [len(of) for of in breakdown._thirds([np.empty(0), np.arange(4.0)])] == [0, 4]
+
+
+def test_counts() -> None:
+    third = [np.array([0, 1, 2])]
+    nuclei = Nuclei([CENTRES], dict.fromkeys(("contrast", "size", "distance"), third))
+    # The first is found, the second missed by more than half a radius, and one stands nowhere.
+    points = [[40.0, 43.9], [100.0, 45.0], [20.0, 120.0]]
+    found = break_down(nuclei, [{"images": [{"points": points}]}], RADIUS)
+    assert found.recall["size"].tolist() == [1, 0, 0]
+    assert (found.displaced, found.elsewhere) == pytest.approx((100 / 3, 100 / 3))
+    nothing = break_down(nuclei, [{"images": [{"points": []}]}], RADIUS)
+    assert nothing.recall["size"].tolist() == [0, 0, 0]
+    assert (nothing.displaced, nothing.elsewhere) == (0, 0)
+    both = break_down(nuclei, [{"images": [{"points": of}]} for of in (points, [])], RADIUS)
+    assert both.recall["size"].tolist() == [0.5, 0, 0]
+    rows = breakdown_table({"itcn": found, "ners": nothing}).rows
+    assert rows[0] == ["ITCN", *["1.000", "0.000", "0.000"] * 3, "33.3", "33.3"]
+    assert "against 0.00, 0.00, 0.00" in contrast_text(
+        "itcn", "ners", {"itcn": found, "ners": nothing}
+    )
