@@ -302,7 +302,7 @@ def test_gradcheck_passes_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_as_a_program(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "dvfast.cli"]
+    program = [sys.executable, "-m", "dvfast"]
     done = subprocess.run(
         [*program, "detect", "nowhere.png", "-o", str(tmp_path)], capture_output=True, text=True
     )

@@ -1,5 +1,0 @@
-"""``python -m dvfast.cli``."""
-
-from . import main
-
-main()
