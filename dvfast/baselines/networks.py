@@ -7,6 +7,9 @@ from dataclasses import replace
 from ..training import TrainingConfig
 from ._arguments import check_positive
 
+# There are no offsets to weigh confidences against: one value, whatever the settings had.
+_UNUSED_LAMBDA = TrainingConfig().lam
+
 __all__ = ["heat_map_regressor", "patch_classifier"]
 
 
@@ -25,7 +28,7 @@ def patch_classifier(config: TrainingConfig, *, radius: float) -> TrainingConfig
     Parameters
     ----------
     config
-        Of deep voting: everything but the question is kept.
+        Of deep voting: everything but the question, and `lam`, is kept.
     radius : float
         Patches whose centre lies within it of a click are positive; in pixels at which the network
         works, > 0.
@@ -48,7 +51,7 @@ def patch_classifier(config: TrainingConfig, *, radius: float) -> TrainingConfig
     ('classes', 1, 4.0)
     """
     check_positive(radius=radius)
-    return replace(config, target="classes", num_votes=1, target_radius=radius)
+    return replace(config, target="classes", num_votes=1, target_radius=radius, lam=_UNUSED_LAMBDA)
 
 
 def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfig:
@@ -65,7 +68,7 @@ def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfi
     Parameters
     ----------
     config
-        Of deep voting: everything but the question is kept.
+        Of deep voting: everything but the question, and `lam`, is kept.
     sigma : float
         Standard deviation of the Gaussian around a click, in pixels at which the network works,
         > 0.
@@ -87,4 +90,4 @@ def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfi
     'heat_map'
     """
     check_positive(sigma=sigma)
-    return replace(config, target="heat_map", num_votes=1, target_radius=sigma)
+    return replace(config, target="heat_map", num_votes=1, target_radius=sigma, lam=_UNUSED_LAMBDA)

@@ -243,6 +243,10 @@ class TrainingConfig:
             "channels": (24, 48, 96, 192),
             "crop_size": 64,
             "crop_stride": 2,
+            # The paper's lambda in proportion to its squared radius, 384 for 39 pixels. More, as
+            # patch networks need it to start at all, and offsets are learnt less well.
+            "lam": 384.0 * (10.0 / 39.0) ** 2,
+            "r1": 10.0,
             "steps": 2500,
             "detection": DetectionSettings(stride=2),
         }
@@ -252,6 +256,8 @@ class TrainingConfig:
         self, radius: float, *, reach: float = 0.75, smoothing: float = 0.27
     ) -> TrainingConfig:
         """The same settings with all lengths in proportion to the size of the nuclei.
+
+        And `lam`, which is weighed against squared lengths, in proportion to r1 squared.
 
         Parameters
         ----------
@@ -278,11 +284,13 @@ class TrainingConfig:
                 raise InputError(f"{name}: came as {value}, expected a number above 0")
         working = radius * self.scale
         sigma = smoothing * working
+        r1 = reach * working
         return replace(
             self,
             radius=radius,
-            r1=reach * working,
-            r2=2 * reach * working,
+            lam=self.lam * (r1 / self.r1) ** 2,
+            r1=r1,
+            r2=2 * r1,
             target_radius=0.3 * working,
             detection=replace(
                 self.detection,

@@ -154,6 +154,8 @@ def test_lengths_follow_the_nuclei() -> None:
     assert large.detection.sigma == pytest.approx(2 * small.detection.sigma)
     assert large.detection.window >= 6 * large.detection.sigma
     assert large.r2 == 2 * large.r1
+    # It is weighed against squared lengths.
+    assert large.lam == pytest.approx(4 * small.lam)
     # At half the scale, half the pixels.
     assert TrainingConfig.modern(steps=7).for_nuclei(16).r1 == large.r1
     assert large.steps == 7
@@ -168,3 +170,5 @@ def test_the_unet_preset_casts_votes() -> None:
     assert (config.network, config.target, config.steps, config.seed) == ("unet", "votes", 7, 3)
     assert config.detection.stride == config.crop_stride
     assert config == TrainingConfig.unet(steps=7, seed=3).for_nuclei(6.6)
+    paper = TrainingConfig.paper()
+    assert config.lam / config.r1**2 == pytest.approx(paper.lam / paper.r1**2)
