@@ -131,7 +131,7 @@ def _scale(name: str, factor: float) -> Variation:
     return Variation("scale", name, change)
 
 
-def _unet(name: str, stride: int) -> Variation:
+def _unet(name: str, stride: int = 2, **settings: Any) -> Variation:
     """The voting U-Net; another output stride, other crops of the same span."""
 
     def change(config: TrainingConfig, data_set: DataSet) -> TrainingConfig:
@@ -141,9 +141,10 @@ def _unet(name: str, stride: int) -> Variation:
             crop_stride=stride,
             crop_size=unet.crop_size * unet.crop_stride // stride,
             detection=replace(unet.detection, stride=stride),
+            **settings,
         )
 
-    return Variation("network", name, change)
+    return Variation("unet", name, change)
 
 
 def _augmentation(name: str, change: Callable[[Augmentation], Augmentation]) -> Variation:
@@ -199,9 +200,11 @@ VARIATIONS: tuple[Variation, ...] = (
     _set("network", "hidden layer of 1024", hidden=(1024,)),
     _set("network", "16 channels", channels=(16, 16, 16)),
     _set("network", "64 channels", channels=(64, 64, 64)),
-    _unet("voting U-Net", 2),
+    _unet("voting U-Net"),
     _unet("voting U-Net, output stride 1", 1),
     _unet("voting U-Net, output stride 4", 4),
+    _unet("voting U-Net, λ = 384, the paper's", lam=384.0),
+    _unet("voting U-Net, k = 1", num_votes=1),
     _scale("0.7 × the scale", 0.7),
     _scale("1.4 × the scale", 1.4),
     _set("samples", "random patches, the paper's", sampling="patches", batch_size=128),

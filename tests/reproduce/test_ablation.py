@@ -63,9 +63,11 @@ CHANGES = {
     "network/hidden layer of 1024": {"hidden"},
     "network/16 channels": {"channels"},
     "network/64 channels": {"channels"},
-    "network/voting U-Net": UNET,
-    "network/voting U-Net, output stride 1": UNET | {"crop_stride"},
-    "network/voting U-Net, output stride 4": {"network", "channels", "crop_size"},
+    "unet/voting U-Net": UNET | {"lam"},
+    "unet/voting U-Net, output stride 1": UNET | {"crop_stride", "lam"},
+    "unet/voting U-Net, output stride 4": {"network", "channels", "crop_size", "lam"},
+    "unet/voting U-Net, λ = 384, the paper's": UNET,
+    "unet/voting U-Net, k = 1": UNET | {"lam", "num_votes"},
     "scale/0.7 × the scale": SCALE,
     "scale/1.4 × the scale": SCALE,
     "samples/random patches, the paper's": {"sampling", "batch_size"},
@@ -89,7 +91,7 @@ FOLLOWS = {
     "augmentation": {"augmentation.brightness", "augmentation.stain_exchange"},
     "paper": {"augmentation.brightness", "augmentation.stain_exchange", "target_radius"},
     "scale": {"detection.window", "detection.min_distance"},
-    "network": SCALE | {"crop_stride", "detection.stride", "detection.window",
+    "unet": SCALE | {"crop_stride", "detection.stride", "detection.window",
                         "detection.min_distance"},
 }  # fmt: skip
 
@@ -152,7 +154,7 @@ def test_what_follows_from_a_variation(known: DataSet) -> None:
     assert of("targets/r1 and r2 halved").r1 == base.r1 / 2
     spans = set()
     for name, stride in (("", 2), (", output stride 1", 1), (", output stride 4", 4)):
-        unet = of(f"network/voting U-Net{name}")
+        unet = of(f"unet/voting U-Net{name}")
         assert (unet.crop_stride, unet.detection.stride, unet.steps) == (stride, stride, 100)
         spans.add(unet.crop_size * stride)
     assert len(spans) == 1
