@@ -80,6 +80,11 @@ def reproduce() -> None:
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
+    "--seeded",
+    metavar="A,B,...",
+    help="Only these rows with all seeds, others with the first. [default: all]",
+)
+@click.option(
     "--steps", type=click.IntRange(min=1), help="Of every training. [default: its settings' own]"
 )
 @click.option(
@@ -107,6 +112,7 @@ def table1(
     output: Path,
     methods: str | None,
     seeds: int,
+    seeded: str | None,
     steps: int | None,
     sliding_images: int | None,
     tuning_images: int | None,
@@ -135,6 +141,7 @@ def table1(
     chosen = select(methods)
     settings = Settings(
         seeds=seeds,
+        seeded=None if seeded is None else tuple(method.key for method in select(seeded, "seeded")),
         steps=steps or (_QUICK_STEPS if quick else None),
         tuning_images=tuning_images or (_QUICK_TUNING if quick else Settings.tuning_images),
         sliding_images=sliding_images or (_QUICK_SLIDING if quick else Settings.sliding_images),
@@ -149,7 +156,7 @@ def table1(
     records = compare(data_sets, chosen, output, settings, progress, suffix)
     console = _console()
     for name, record in records.items():
-        entries = entries_of(record, [method.key for method in chosen], seeds)
+        entries = entries_of(record, [method.key for method in chosen], settings.seeds_of)
         for table in (score_table(record, entries, PRIMARY), time_table(record, entries)):
             show_table(console, replace(table, title=f"{name}: {table.title}"), _WIDE)
     if report is not None:

@@ -190,8 +190,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )  # fmt: skip
 
 
-def select(keys: str | None) -> list[Method]:
+def select(keys: str | None, argument: str = "methods") -> list[Method]:
     """Return the methods of a list of keys with commas, in the order of the table; all by default.
+
+    `argument` is what an error names.
 
     Raises
     ------
@@ -207,7 +209,7 @@ def select(keys: str | None) -> list[Method]:
     unknown = [key for key in wanted if key not in METHODS]
     if unknown:
         raise InputError(
-            f"methods: there is none called {unknown[0]!r}; choose among {', '.join(METHODS)}, "
+            f"{argument}: there is none called {unknown[0]!r}; choose among {', '.join(METHODS)}, "
             "with commas between them"
         )
     return [method for key, method in METHODS.items() if key in wanted]

@@ -39,6 +39,9 @@ MICCAI 2015, Table 1), and some more, on open data: the paper's own images were 
 
 def _protocol(settings: Settings) -> str:
     seeds = "one seed, 0" if settings.seeds == 1 else f"seeds 0 to {settings.seeds - 1}"
+    if settings.seeds > 1 and settings.seeded is not None:
+        names = ", ".join(METHODS[key].name for key in settings.seeded)
+        seeds = f"{seeds} for {names}; 0 for the others"
     text = f"""\
 - Networks learn from `train/`, of which a part is kept for validation, drawn by the seed
   ({seeds}). The classical methods see at most {settings.tuning_images} images of each of the same
@@ -192,7 +195,8 @@ def write_report(
     images.mkdir(parents=True, exist_ok=True)
     keys = [method.key for method in methods]
     chosen = {
-        name: (record, entries_of(record, keys, settings.seeds)) for name, record in records.items()
+        name: (record, entries_of(record, keys, settings.seeds_of))
+        for name, record in records.items()
     }
     pictures: dict[str, list[str]] = {}
     breakdowns: dict[str, Breakdowns] = {}

@@ -65,7 +65,7 @@ def compare(
         record = Record(output / f"{name}.json", data_set, describe_images(samples))
         folder = output / "trainings" / name
         for method in methods:
-            for seed in range(settings.seeds):
+            for seed in range(settings.seeds_of(method.key)):
                 what = recipe(method, data_set, seed, settings)
                 key = key_of(**what, data=record.fingerprint)
                 if record.is_current(f"{method.key}/{seed}", key):

@@ -22,8 +22,9 @@ class Settings:
     Attributes
     ----------
     seeds : int
-        Every method is prepared anew with the seeds 0, 1, ..., each with a validation part of its
-        own.
+        Methods are prepared anew with the seeds 0, 1, ..., each with a validation part of its own.
+    seeded : tuple of str or None
+        Keys of the methods that get all seeds, while others have seed 0; None: all get all.
     steps : int or None
         Of every training; None: as the settings of the method say.
     tuning_images : int
@@ -37,11 +38,16 @@ class Settings:
     """
 
     seeds: int = 1
+    seeded: tuple[str, ...] | None = None
     steps: int | None = None
     tuning_images: int = 15
     sliding_images: int = 2
     test_images: int | None = None
     device: str = "cpu"
+
+    def seeds_of(self, key: str) -> int:
+        """How many seeds a method gets."""
+        return self.seeds if self.seeded is None or key in self.seeded else 1
 
 
 class Progress:

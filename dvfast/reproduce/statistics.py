@@ -70,6 +70,8 @@ class Row:
         Of the sums over images, and means over images.
     micro_interval, macro_interval : Interval
         Of F1, over images.
+    seed_f1 : tuple of float
+        Micro F1 of every seed.
     seed_spread : float
         The standard deviation of micro F1 over seeds; NaN for one seed.
     distance, count_error, missed : Spread
@@ -80,6 +82,7 @@ class Row:
     macro: Scores
     micro_interval: Interval
     macro_interval: Interval
+    seed_f1: tuple[float, ...]
     seed_spread: float
     distance: Spread
     count_error: Spread
@@ -102,6 +105,7 @@ def summarise(
         **means,
         micro_interval=interval_of(lambda images: micro_f1(counts, images), counts.shape[-1]),
         macro_interval=interval_of(lambda images: _macro_f1(counts, images), counts.shape[-1]),
+        seed_f1=tuple(seeds.tolist()),
         seed_spread=float(seeds.std(ddof=1)) if len(seeds) > 1 else math.nan,
         distance=_distance(entries, condition),
         count_error=_spread(np.abs(annotations - detections)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,11 @@ Record = dict[str, Any]
 Entries = Mapping[str, list[dict[str, Any]]]  # by method, of every seed
 
 
-def entries_of(record: Record, keys: list[str] | None = None, seeds: int | None = None) -> Entries:
+def entries_of(
+    record: Record,
+    keys: list[str] | None = None,
+    seeds_of: Callable[[str], int] | None = None,
+) -> Entries:
     """The entries of a record by method, in the order of the table.
 
     Parameters
@@ -32,8 +36,8 @@ def entries_of(record: Record, keys: list[str] | None = None, seeds: int | None 
         Of a data set.
     keys
         Of the methods; all by default.
-    seeds
-        How many, from 0 on; all by default.
+    seeds_of
+        How many of a method's seeds, from 0 on; all by default.
     """
     grouped: dict[str, list[dict[str, Any]]] = {}
     for key in METHODS if keys is None else keys:
@@ -42,7 +46,7 @@ def entries_of(record: Record, keys: list[str] | None = None, seeds: int | None 
             for name, entry in record["entries"].items()
             if name.rpartition("/")[0] == key
         }
-        chosen = [found[seed] for seed in sorted(found) if seeds is None or seed < seeds]
+        chosen = [found[seed] for seed in sorted(found) if seeds_of is None or seed < seeds_of(key)]
         if chosen:
             grouped[key] = chosen
     return grouped
@@ -64,7 +68,7 @@ def score_table(record: Record, entries: Entries, condition: Condition) -> Table
     best_macro = max(row.macro.f1 for row in rows.values())
     seeds = max(len(of) for of in entries.values())
     headings = ["", "P", "R", "F1 [95 %]", f"F1 less {METHODS[best].name}'s"]
-    headings += [f"σ of F1, {seeds} seeds"] if seeds > 1 else []
+    headings += ["F1 of each seed"] if seeds > 1 else []
     headings += ["P, macro", "R, macro", "F1, macro [95 %]"]
     headings += ["μ_d ± σ_d, px", "μ_n ± σ_n, A − D", "μ_n ± σ_n, A − TP"]
     cells = []
@@ -74,7 +78,8 @@ def score_table(record: Record, entries: Entries, condition: Condition) -> Table
             gap = difference_text(difference(record, of, entries[best], condition))
         line = [METHODS[key].name, _number(row.micro.precision), _number(row.micro.recall)]
         line += [f1_text(row.micro.f1, row.micro_interval, rows[best].micro.f1), gap]
-        line += [_number(row.seed_spread)] if seeds > 1 else []
+        if seeds > 1:
+            line.append(", ".join(map(_number, row.seed_f1)) if len(of) > 1 else "")
         line += [_number(row.macro.precision), _number(row.macro.recall)]
         line += [f1_text(row.macro.f1, row.macro_interval, best_macro)]
         line += [_spread(row.distance), _spread(row.count_error), _spread(row.missed)]

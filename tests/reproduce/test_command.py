@@ -57,6 +57,7 @@ def test_the_rows_are_listed() -> None:
         (["{tiles}", "-o", "out"], "--radius"),
         (["{tiles}", "-o", "out", "--radius", 4, "--stain", "pink"], "stain: came as 'pink'"),
         (["{tiles}", "-o", "out", "--radius", 4, "--methods", "itcn,sorcery"], "'sorcery'"),
+        (["{tiles}", "-o", "out", "--radius", 4, "--seeded", "magic"], "seeded: there is none"),
         (["{tiles}", "-o", "{tiles}/train/tile_0.png", "--radius", 4], "choose another"),
         (["{tiles}", "{tiles}", "-o", "out", "--radius", 4], "different names"),
     ],

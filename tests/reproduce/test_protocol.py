@@ -204,6 +204,9 @@ def test_seeds(data: DataSet, tmp_path: Path) -> None:
     assert list(record["entries"]) == ["default/0", "default/1", "itcn/0", "itcn/1"]
     one, other = (record["entries"][f"default/{seed}"]["parameters"] for seed in (0, 1))
     assert one["threshold"] != other["threshold"]
+    settings = Settings(seeds=2, seeded=("default",), tuning_images=2)
+    (record,) = compare([data], [DEFAULT, ITCN], tmp_path / "other", settings).values()
+    assert list(record["entries"]) == ["default/0", "default/1", "itcn/0"]
 
 
 @pytest.mark.parametrize("as_file", [False, True])
