@@ -116,7 +116,7 @@ def _deep_voting(data_set: DataSet) -> TrainingConfig:
 
 
 def _unet(data_set: DataSet, smoothing: float = 0.27) -> TrainingConfig:
-    return _trained(
+    config = _trained(
         data_set,
         TrainingConfig.unet,
         data_set.unet_scale,
@@ -124,6 +124,7 @@ def _unet(data_set: DataSet, smoothing: float = 0.27) -> TrainingConfig:
         steps=data_set.unet_steps,
         channels=data_set.unet_channels,
     )
+    return replace(config, lam=data_set.unet_lam)
 
 
 def _paper(data_set: DataSet) -> TrainingConfig:

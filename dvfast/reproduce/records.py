@@ -121,7 +121,7 @@ class Record:
         described = {
             name: value
             for name, value in asdict(data_set).items()
-            if name not in ("folder", "augmentation", "unet_channels")
+            if name not in ("folder", "augmentation", "unet_channels", "unet_lam")
         }
         head = {
             "format": kind.form,

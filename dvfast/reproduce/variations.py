@@ -203,7 +203,7 @@ VARIATIONS: tuple[Variation, ...] = (
     _unet("voting U-Net"),
     _unet("voting U-Net, output stride 1", 1),
     _unet("voting U-Net, output stride 4", 4),
-    _unet("voting U-Net, λ = 384, the paper's", lam=384.0),
+    _unet("voting U-Net, λ = 6.19, to r1 squared as in the paper", lam=6.1860355029585765),
     _unet("voting U-Net, k = 1", num_votes=1),
     _scale("0.7 × the scale", 0.7),
     _scale("1.4 × the scale", 1.4),

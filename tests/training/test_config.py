@@ -170,5 +170,5 @@ def test_the_unet_preset_casts_votes() -> None:
     assert (config.network, config.target, config.steps, config.seed) == ("unet", "votes", 7, 3)
     assert config.detection.stride == config.crop_stride
     assert config == TrainingConfig.unet(steps=7, seed=3).for_nuclei(6.6)
-    paper = TrainingConfig.paper()
-    assert config.lam / config.r1**2 == pytest.approx(paper.lam / paper.r1**2)
+    assert config.lam == 384
+    assert TrainingConfig.unet(lam=5.0).lam == 5
