@@ -92,14 +92,15 @@ def measure_nuclei(data_set: DataSet, samples: Sequence[Sample]) -> Nuclei:
         To the nearest other click.
     """
     points, values = [], []
+    radius = max(data_set.radius, 1.0)  # what is smaller than a pixel has no surroundings
     for sample in samples:
         image, clicks = load_sample(sample)
         density = nucleus_density(image, data_set.stain)
         points.append(clicks)
         values.append(
             {
-                "contrast": _contrast(density, clicks, data_set.radius),
-                "size": _size(density, clicks, data_set.radius),
+                "contrast": _contrast(density, clicks, radius),
+                "size": _size(density, clicks, radius),
                 "distance": _distance(clicks),
             }
         )

@@ -56,6 +56,12 @@ def test_nuclei_are_sorted_by_their_distance(tmp_path: Path) -> None:
     assert thirds_of(tmp_path, "distance") == [2, 0, 1]  # equal ones in order of place
 
 
+def test_nuclei_smaller_than_a_pixel(tmp_path: Path) -> None:
+    write_disks(tmp_path, [8, 8, 8], [150, 20, 90])
+    tiny = measure_nuclei(replace(DATA_SET, radius=0.2), pair_by_stem(tmp_path))
+    assert sorted(tiny.thirds["contrast"][0].tolist()) == [0, 1, 2]
+
+
 def test_a_blob_has_the_size_of_its_disk(tmp_path: Path) -> None:
     density = np.zeros((120, 120))
     y, x = np.mgrid[:120, :120]
