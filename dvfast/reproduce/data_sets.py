@@ -141,6 +141,7 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 # Some nuclei are four times as large as most.
                 unet_channels=(24, 48, 96, 128, 192),
                 reach=1.1,
+                unet_lam=100.0,
                 augmentation=_COLOURFUL,
                 validation_fraction=0.25,
                 title="BBBC038, purple-stained tissue of several magnifications",
