@@ -1,8 +1,10 @@
 """``make gpu-check``: everything that a GPU alone can tell, as one record.
 
-Needs torch, nvcc and pytest in the interpreter that runs it, no network and no virtual environment.
-Builds in place with CUDA, then checks; what fails is noted and the rest goes on. The record lies
-under ``benchmarks/results``; the exit code is 1 if anything failed.
+Needs torch, setuptools, ninja, NumPy, SciPy, Pillow, safetensors and pytest in the interpreter that
+runs it, and nvcc; no network and no virtual environment. Builds in place with CUDA, then checks,
+each step in a process of its own and for so long at most: what fails, hangs or breaks the device is
+noted and the rest goes on. The record is written after every step, under ``benchmarks/results`` or
+``--output``; the exit code is 1 if anything failed. ``--only build,tests`` runs a part.
 
 ``--device cpu`` rehearses the script where there is no GPU, and writes nothing.
 """
@@ -15,64 +17,97 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# What needs no package but torch, NumPy and pytest.
-_TESTS = ("tests/operators", "tests/test_nn.py", "tests/test_scan.py", "tests/test_scan_engine.py")
+# What needs no test package but pytest.
+_TESTS = (
+    "tests/operators",
+    "tests/test_nn.py",
+    "tests/test_scan.py",
+    "tests/test_scan_engine.py",
+    "tests/test_unet_engine.py",
+    "tests/test_voting_unet.py",
+)
+# Seconds that a step may take.
+_LIMITS = {
+    "build": 400,
+    "machine": 60,
+    "tests": 400,
+    "gradients": 60,
+    "same_bits_as_cpu": 120,
+    "streams_and_graphs": 60,
+    "other_devices": 120,
+    "memcheck": 240,
+    "racecheck": 240,
+    "benchmarks": 240,
+    "scans": 300,
+}
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--only", type=lambda names: names.split(","), default=list(_LIMITS))
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--step", choices=_LIMITS, help=argparse.SUPPRESS)
     parser.add_argument("--sanitized", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    device = arguments.device
+    if unknown := set(arguments.only) - set(_LIMITS):
+        parser.error(f"--only: {', '.join(unknown)} is none of {', '.join(_LIMITS)}")
     if arguments.sanitized:
         compare_with_cpu("cuda", small=True)
-        return
-    device = arguments.device
+    elif arguments.step:
+        print(json.dumps(STEPS[arguments.step](device)))
+    else:
+        check(device, arguments.only, arguments.output)
+
+
+def check(device: str, chosen: list[str], folder: Path) -> None:
     record: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    steps: dict[str, Callable[[], Any]] = {
-        "build": lambda: build(device),
-        "machine": lambda: machine(device),
-        "tests": lambda: tests(device),
-        "gradients": lambda: gradients(device),
-        "same_bits_as_cpu": lambda: compare_with_cpu(device),
-        "streams_and_graphs": lambda: streams_and_graphs(device),
-        "other_devices": lambda: other_devices(device),
-        "memcheck": lambda: sanitizer(device, "memcheck"),
-        "racecheck": lambda: sanitizer(device, "racecheck"),
-        "benchmarks": lambda: benchmarks(device),
-        "scans": lambda: scans(device),
-    }
-    failed = []
-    for name, step in steps.items():
+    failed: list[str] = []
+    record["failed"] = failed
+    target = folder / f"{name_of(device, chosen)}.json"
+    for name in (step for step in _LIMITS if step in chosen):
         start = time.monotonic()
         try:
-            record[name] = step()
-        except (Exception, SystemExit) as error:  # one failure must not cost the other answers
+            # Apart, since a fault of one kernel leaves a process without its device.
+            command = [sys.executable, __file__, "--device", device, "--step", name]
+            record[name] = json.loads(run(command, _LIMITS[name]).splitlines()[-1])
+        except Exception as error:  # one failure must not cost the other answers
             failed.append(name)
-            record[name] = {"failed": str(error), "where": traceback.format_exc(limit=-3)}
-        print(f"{name}: {'FAILED' if name in failed else 'ok'}, {time.monotonic() - start:.0f} s")
-    record["failed"] = failed
+            record[name] = {"failed": str(error)}
+        verdict = "FAILED" if name in failed else "ok"
+        print(f"{name}: {verdict}, {time.monotonic() - start:.0f} s", flush=True)
+        if device != "cpu":
+            write(record, target)
     print(json.dumps(record, indent=2))
-    if device != "cpu":
-        folder = ROOT / "benchmarks" / "results"
-        folder.mkdir(exist_ok=True)
-        gpu = re.sub(r"\W+", "-", str(record["machine"].get("gpu", "unknown"))).strip("-").lower()
-        target = folder / f"gpu-check-{gpu}.json"
-        temporary = target.with_suffix(".part")
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(target)
-        print(target)
     sys.exit(1 if failed else 0)
+
+
+def name_of(device: str, chosen: list[str]) -> str:
+    """Of the record: the GPU, and the first of the steps if they are not all."""
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if device != "cpu" and torch.cuda.is_available() else ""
+    part = "" if chosen == list(_LIMITS) else chosen[0]
+    words = re.sub(r"\W+", "-", gpu).strip("-").lower()
+    return "-".join(filter(None, ("gpu-check", words, part)))
+
+
+def write(record: dict[str, Any], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".part")
+    temporary.write_text(json.dumps(record, indent=2) + "\n")
+    temporary.replace(target)
 
 
 def build(device: str) -> dict[str, Any]:
@@ -113,7 +148,8 @@ def machine(device: str) -> dict[str, Any]:
 def tests(device: str) -> dict[str, int]:
     chosen = "not cuda" if device == "cpu" else "cuda"
     told = run(
-        [sys.executable, "-m", "pytest", "-q", "-m", chosen, *_TESTS],
+        # After a fault of a kernel every test fails: the first tell which.
+        [sys.executable, "-m", "pytest", "-q", "--tb=short", "--maxfail=10", "-m", chosen, *_TESTS],
         DVFAST_REQUIRE_CUDA="0" if device == "cpu" else "1",
     )
     return {what: int(n) for n, what in re.findall(r"(\d+) (passed|skipped|failed)", told)}
@@ -249,7 +285,9 @@ def sanitizer(device: str, tool: str) -> dict[str, str]:
     if device == "cpu" or found is None:
         return {"skipped": "no compute-sanitizer" if found is None else "no GPU"}
     told = run(
-        [found, f"--tool={tool}", "--error-exitcode=9", sys.executable, __file__, "--sanitized"]
+        [found, f"--tool={tool}", "--error-exitcode=9", sys.executable, __file__, "--sanitized"],
+        # Tensors that share a block of torch's cache could be overrun unseen.
+        PYTORCH_NO_CUDA_MEMORY_CACHING="1",
     )
     return {"verdict": told.strip().splitlines()[-1]}
 
@@ -268,17 +306,42 @@ def scans(device: str) -> dict[str, Any]:
     return scan_on_device.all_scans(torch.device(device), small=device == "cpu")
 
 
-def run(command: list[str], **environment: str) -> str:
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    if done.returncode != 0:
+def run(command: list[str], limit: float | None = None, **environment: str) -> str:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=limit is not None,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+            out, err = process.communicate()
+            err += f"\nended after {limit} s"
+    if process.returncode != 0:
         raise RuntimeError(
-            f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-3000:]}"
-            f"{done.stderr[-3000:]}"
+            f"{' '.join(command)}: exit {process.returncode}\n{out[-5000:]}\n{err[-5000:]}"
         )
-    return done.stdout
+    return out
 
+
+STEPS: dict[str, Callable[[str], Any]] = {
+    "build": build,
+    "machine": machine,
+    "tests": tests,
+    "gradients": gradients,
+    "same_bits_as_cpu": compare_with_cpu,
+    "streams_and_graphs": streams_and_graphs,
+    "other_devices": other_devices,
+    "memcheck": lambda device: sanitizer(device, "memcheck"),
+    "racecheck": lambda device: sanitizer(device, "racecheck"),
+    "benchmarks": benchmarks,
+    "scans": scans,
+}
 
 if __name__ == "__main__":
     main()
