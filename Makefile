@@ -61,7 +61,7 @@ $(STAMPS)/environment: pyproject.toml
 	$(BIN)/pip install --quiet $(TORCH) setuptools ninja
 	@mkdir -p $(STAMPS) && touch $@
 
-# Without isolation, so that the objects of the last build are used again.
+# Without isolation: the torch of this environment is the one to build against.
 $(STAMPS)/build: $(STAMPS)/environment $(SOURCES)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,baselines]'
 	@touch $@

@@ -7,13 +7,13 @@ The kernels' contract (layout of maps and packed weights, order of the sums) sta
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from ._engines import PackedNetwork, kept, no_kernels, why_not_plain
 from ._library import cpu_info, ops
 from ._packing import (
     TRUNK_LAYERS,
@@ -36,12 +36,12 @@ _MATRIX_PRECISIONS = {"bfloat16": 0, "tf32": 1, "float32": 2}  # csrc/cuda/matri
 _MOST_MATRIX_VOTES = 5  # csrc/cuda/vote_head_tensor_cores.h
 
 
-class Engine:
+class Engine(PackedNetwork):
     """A network with its weights packed for the native kernels."""
 
     def __init__(self, net: DeepVotingNet) -> None:
+        super().__init__(net)
         self.num_votes = net.num_votes
-        self._originals = [parameter.detach().clone() for parameter in net.parameters()]
         convolutions = [net.conv1, net.conv2, net.conv3, *cast(Sequence[nn.Conv2d], net.head)]
         self._convolutions = [Convolution(layer) for layer in convolutions]
         self._layers = pack(self._convolutions, net.in_channels)
@@ -49,14 +49,6 @@ class Engine:
         # Made when they are first needed.
         self._winograd: Tensor | None = None
         self._packed: dict[str, list[Layer]] = {}
-
-    def is_of(self, net: DeepVotingNet) -> bool:
-        """Whether these are the weights that the network has now, however they may have changed."""
-        parameters = list(net.parameters())
-        return len(parameters) == len(self._originals) and all(
-            now.device == then.device and torch.equal(now, then)
-            for now, then in zip(parameters, self._originals, strict=True)
-        )
 
     @property
     def _num_hidden_layers(self) -> int:
@@ -130,7 +122,7 @@ class Engine:
     def _winograd_votes(self, features: Tensor, dilation: int) -> Tensor:
         first, last = self._layers[TRUNK_LAYERS:]
         if self._winograd is None:
-            self._winograd = winograd_weight(first.weight)
+            self._winograd = winograd_weight(first.weight, first.kernel_size)
         votes: Tensor = ops.winograd_head(
             features, self._winograd, first.bias, last.weight, last.bias, self.num_votes, dilation
         )
@@ -178,17 +170,9 @@ def _head_geometry(stride: int) -> tuple[int, int]:
     return POOLED_STRIDE // step, stride // step
 
 
-_engines: weakref.WeakKeyDictionary[DeepVotingNet, Engine] = weakref.WeakKeyDictionary()
-
-
 def engine_of(net: DeepVotingNet) -> Engine:
     """The engine of a network, packed anew only if its weights have changed."""
-    engine = _engines.get(net)
-    # A CUDA graph holds the weights that were packed before it was captured, and cannot compare.
-    capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-    if engine is None or not (capturing or engine.is_of(net)):
-        engine = _engines[net] = Engine(net)
-    return engine
+    return kept(net, Engine)
 
 
 def why_not(net: DeepVotingNet) -> str | None:
@@ -198,8 +182,8 @@ def why_not(net: DeepVotingNet) -> str | None:
     replaced = {"forward", "dense", "trunk_pass", "head_pass"} & vars(net).keys()
     if replaced:
         return f"its {min(replaced)} was replaced"
-    if net._forward_hooks or net._forward_pre_hooks:
-        return "it has hooks"
+    if reason := why_not_plain(net):
+        return f"it {reason}"
     head = cast(Sequence[nn.Module], net.head)
     if len(head) > _MAX_HEAD_LAYERS:
         return f"its head has {len(head)} layers, more than {_MAX_HEAD_LAYERS}"
@@ -218,12 +202,7 @@ def why_not(net: DeepVotingNet) -> str | None:
         return f"its last layer gives {channels} channels, not {3 * net.num_votes}"
     if type(net.dropout) not in (nn.Dropout, nn.Identity):
         return f"its dropout is a {type(net.dropout).__name__}"
-    device = net.conv1.weight.device.type
-    if device not in ("cpu", "cuda") or not torch._C._dispatch_has_kernel_for_dispatch_key(
-        "dvfast::vote_head", device.upper()
-    ):
-        return f"it has no kernels for {device}"
-    return None
+    return no_kernels("vote_head", net.conv1.weight.device.type)
 
 
 def _why_not_layer(layer: nn.Module, kernel_size: int, channels: int) -> str | None:
@@ -245,8 +224,4 @@ def _why_not_layer(layer: nn.Module, kernel_size: int, channels: int) -> str | N
         return "has no bias"
     if layer.weight.dtype != torch.float32:
         return f"is {layer.weight.dtype}, not torch.float32"
-    if layer._forward_hooks or layer._forward_pre_hooks:
-        return "has hooks"
-    if "forward" in vars(layer):
-        return "has a forward of its own"
-    return None
+    return why_not_plain(layer)

@@ -218,6 +218,25 @@ def _(
     return _fake_votes(features, num_votes, 5, dilation, 1)
 
 
+@torch.library.register_fake("dvfast::winograd_convolution")
+def _(
+    maps: list[Tensor],
+    weight: Tensor,
+    bias: Tensor,
+    above: int,
+    below: int,
+    full: bool,
+    pooled: bool,
+) -> tuple[Tensor, Tensor]:
+    batch, rows, width, _ = maps[-1].shape
+    height = rows - above - below
+    outputs = bias.shape[0]
+    return (
+        maps[-1].new_empty(batch if full else 0, height, width, outputs),
+        maps[-1].new_empty(batch if pooled else 0, height // 2, width // 2, outputs),
+    )
+
+
 def _fake_two_layers(
     features: Tensor,
     weight: Tensor,
@@ -322,6 +341,7 @@ for _name in (
     "trunk_layer",
     "vote_head",
     "winograd_head",
+    "winograd_convolution",
     "bfloat16_trunk_layer",
     "bfloat16_head",
     "matrix_trunk_layer",
@@ -330,7 +350,7 @@ for _name in (
     _refuse_gradient(
         _name,
         "it is made for dvfast.scan, which is for inference only. "
-        "dvfast.nn.DeepVotingNet.dense has one.",
+        "The networks' own dense() has one.",
     )
 _refuse_gradient(
     "density_peaks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,21 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = [
+    "CHANNEL_BLOCK",
     "TRUNK_LAYERS",
     "WINOGRAD_OUTPUTS",
     "Convolution",
     "Layer",
     "pack",
     "pack_bfloat16",
+    "pack_convolution",
     "pack_matrices",
     "winograd_weight",
 ]
 
 TRUNK_LAYERS = 3
 _PANEL_WIDTH = 32  # these two as in csrc/core/network.h
-_CHANNEL_BLOCK = 16
+CHANNEL_BLOCK = 16
 
-# F(4x4, 5x5), csrc/core/winograd.h. Its finite points, one more being infinity.
+# csrc/core/winograd.h: outputs of F(4x4, 5x5), and the finite points, one more being infinity.
 WINOGRAD_OUTPUTS = 4
 _WINOGRAD_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
@@ -59,9 +62,18 @@ def pack(convolutions: Sequence[Convolution], channels: int) -> list[Layer]:
         if TRUNK_LAYERS < i == len(convolutions) - 1:
             layers.append(_pack_last(layer, channels))
         else:
-            layers.append(_pack_panels(layer, channels, _CHANNEL_BLOCK))
+            layers.append(_pack_panels(layer, channels, CHANNEL_BLOCK))
         channels = len(layers[-1].bias)
     return layers
+
+
+def pack_convolution(layer: Convolution, widths: Sequence[int], block: int) -> Layer:
+    """Over maps of so many channels that follow one another, each filled up to whole blocks."""
+    parts = torch.split(layer.weight, list(widths), dim=1)
+    filled = [F.pad(part, (0, 0, 0, -part.shape[1] % block)) for part in parts]
+    together = copy.copy(layer)
+    together.weight = torch.cat(filled, dim=1)
+    return _pack_panels(together, together.weight.shape[1], CHANNEL_BLOCK)
 
 
 def _pack_panels(layer: Convolution, channels: int, output_block: int) -> Layer:
@@ -92,13 +104,14 @@ def pack_bfloat16(convolutions: Sequence[Convolution], channels: int) -> list[La
     return [*layers, _pack_last(convolutions[-1], len(layers[-1].bias))]
 
 
-def winograd_weight(weight: Tensor) -> Tensor:
-    """Transform packed 5x5 kernels: ``[panel, 25 * C, 32]`` -> ``[panel, 64 * C, 32]``."""
+def winograd_weight(weight: Tensor, kernel_size: int) -> Tensor:
+    """Transform packed kernels: ``[panel, taps * C, 32]`` -> ``[panel, 64 * C, 32]``."""
     points = torch.tensor(_WINOGRAD_POINTS, dtype=torch.float64)
     others = (points[:, None] - points).fill_diagonal_(1).prod(dim=1)
-    finite = points[:, None] ** torch.arange(5) / others[:, None]
-    transform = torch.cat([finite, torch.eye(5, dtype=torch.float64)[-1:]]).to(weight.device)
-    kernels = weight.double().reshape(len(weight), 5, 5, -1, _PANEL_WIDTH)
+    finite = points[:, None] ** torch.arange(kernel_size) / others[:, None]
+    infinite = torch.eye(kernel_size, dtype=torch.float64)[-1:]
+    transform = torch.cat([finite, infinite]).to(weight.device)
+    kernels = weight.double().reshape(len(weight), kernel_size, kernel_size, -1, _PANEL_WIDTH)
     products = torch.einsum("iy,jx,pyxco->pijco", transform, transform, kernels)
     return products.flatten(1, 3).to(weight.dtype).contiguous()
 
@@ -107,9 +120,9 @@ def pack_matrices(
     convolutions: Sequence[Convolution], channels: int, precision: str
 ) -> list[Layer]:
     """Of a network with one hidden layer, for tensor cores: ``csrc/cuda/matrix_precision.h``."""
-    layers = [_pack_panels(convolutions[0], channels, _CHANNEL_BLOCK)]
+    layers = [_pack_panels(convolutions[0], channels, CHANNEL_BLOCK)]
     for layer in convolutions[1:-1]:
-        weight, bias = layer.filled_up(len(layers[-1].bias), _CHANNEL_BLOCK)
+        weight, bias = layer.filled_up(len(layers[-1].bias), CHANNEL_BLOCK)
         layers.append(
             Layer(_matrix_words(weight.flatten(0, 1).T, precision), bias, layer.kernel_size)
         )

@@ -1,4 +1,4 @@
-"""Scanning by networks that are not made of patches: overlapping windows through PyTorch."""
+"""Scanning by networks that are not made of patches: windows that overlap by all they reach."""
 
 from __future__ import annotations
 
@@ -13,15 +13,30 @@ from ._padding import window
 from .functional import hybrid_activation
 from .nn import VotingNetwork
 
-__all__ = ["fill_by_windows"]
+__all__ = ["VotesOf", "fill_by_windows", "votes_by_torch"]
+
+# Of pixels with the margin around them, and of a dense pass at that stride, the votes of some rows
+# and columns.
+VotesOf = Callable[[Tensor, int, slice, slice], Tensor]
 
 # The side of a window, which bounds the memory. What overlaps is computed twice: for a network that
 # reaches 52 pixels, a third of the whole.
 _WINDOW = 640
 
 
+def votes_by_torch(net: VotingNetwork) -> VotesOf:
+    """By the network's own dense pass, through PyTorch."""
+
+    def votes_of(pixels: Tensor, stride: int, rows: slice, columns: slice) -> Tensor:
+        logits = net.dense(pixels.contiguous(memory_format=torch.channels_last), stride)
+        return hybrid_activation(logits[:, :, rows, columns].to(pixels))
+
+    return votes_of
+
+
 def fill_by_windows(
     net: VotingNetwork,
+    votes_of: VotesOf,
     images: Tensor,
     votes: Tensor,
     place: tuple[int, int, int],
@@ -47,11 +62,9 @@ def fill_by_windows(
                     rows.length,
                     columns.length,
                     padding,
-                ).contiguous(memory_format=torch.channels_last)
-                logits = net.dense(pixels, rows.dense_stride)
-                wanted = logits[:, :, rows.wanted, columns.wanted].to(votes)
+                )
                 target = votes[b : b + 1, :, rows.votes, columns.votes]
-                target[:] = hybrid_activation(wanted)
+                target[:] = votes_of(pixels, rows.dense_stride, rows.wanted, columns.wanted)
                 done += target[0, 0].numel()
                 if progress is not None:
                     progress(done / votes[:, 0].numel())

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from torch import Tensor
 from ._engine import Engine, engine_of, why_not
 from ._library import cpu_info
 from ._padding import PADDINGS, pad_image, window
-from ._whole_scan import fill_by_windows
+from ._unet_engine import unet_engine_of, why_not_unet
+from ._whole_scan import VotesOf, fill_by_windows, votes_by_torch
 from .errors import InputError
 from .functional import hybrid_activation
-from .nn import DeepVotingNet, VotingNetwork
+from .nn import DeepVotingNet, VotingNetwork, VotingUNet
 from .nn.deep_voting_net import PATCH_SIZE, POOLED_STRIDE, trunk_geometry
 
 __all__ = [
@@ -60,7 +61,7 @@ def scan(
 
     The image is padded by half a patch and all convolutions are valid, so that both modes give the
     same votes at every pixel, borders included. A network that is not made of patches, such as a
-    :class:`dvfast.nn.VotingUNet`, is run by PyTorch over windows that overlap by all it reaches.
+    :class:`dvfast.nn.VotingUNet`, is run over windows that overlap by all it reaches.
 
     Parameters
     ----------
@@ -85,9 +86,11 @@ def scan(
         ``"fast"`` mode: by Winograd's algorithm at strides 1, 2 and 4 on a CPU, the same bits in
         any tile; by three products of TF32 on a GPU. Otherwise the bits of ``"exact"``.
         ``"bfloat16"`` and ``"tf32"``: faster again and coarser (docs/scanning.md), in ``"fast"``
-        mode, the former on a CPU with AMX, both on a GPU of compute capability 8.0. Of a network
-        that is not made of patches the last bits depend on windows and threads, which a
-        RuntimeWarning says where ``"exact"`` is asked for.
+        mode, the former on a CPU with AMX, both on a GPU of compute capability 8.0. A
+        :class:`dvfast.nn.VotingUNet` has ``"exact"``, too; ``"float32"`` is Winograd's algorithm on
+        a CPU, whose last bits depend on where a large image is cut, and PyTorch on a GPU, as is
+        ``"bfloat16"``. Networks of one's own are run by PyTorch; a RuntimeWarning says so where
+        the engine was to be expected.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -165,12 +168,12 @@ def check_precision(net: VotingNetwork, precision: Precision, mode: str) -> None
 
 
 def can_scan(net: VotingNetwork, precision: Precision) -> bool:
-    """Whether a fast scan of this precision can be had."""
+    """Whether a fast scan of this precision can be had, without a warning."""
     try:
         check_precision(net, precision, "fast")
     except InputError:
         return False
-    return precision != "exact" or isinstance(net, DeepVotingNet)
+    return precision != "exact" or isinstance(net, DeepVotingNet) or why_not_unet(net) is None
 
 
 def _check_precision(precision: str, mode: str, engine: Engine | None, reason: str | None) -> None:
@@ -205,25 +208,36 @@ def _scan_windows(
 ) -> Tensor:
     """Votes of the grid by a network that is not made of patches."""
     _check_windows(net, mode, precision)
-    if precision == "exact":
-        warnings.warn(
-            f"the scan engine cannot run a {type(net).__name__}: PyTorch's convolutions do, whose "
-            "last bits depend on windows and threads; precision='float32' is what it is",
-            RuntimeWarning,
-            stacklevel=4,  # past scan and the frame of no_grad
-        )
     for name, value in (("stride", grid.stride), ("top", grid.top), ("left", grid.left)):
         if value % net.output_stride:
             raise ValueError(
                 f"{name} must be a multiple of {net.output_stride}, the distance of this "
                 f"network's votes, got {value}"
             )
+    votes_of = _votes_of_windows(net, images.device.type, precision)
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     place = (grid.top, grid.left, grid.stride)
     lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with _evaluating(net), lower:
-        fill_by_windows(net, images, votes, place, padding, progress)
+        fill_by_windows(net, votes_of, images, votes, place, padding, progress)
     return votes
+
+
+def _votes_of_windows(net: VotingNetwork, device: str, precision: str) -> VotesOf:
+    """By the engine's kernels where they are what was asked for, or faster; else by PyTorch."""
+    faster = precision == "float32" and device == "cpu" and isinstance(net, VotingUNet)
+    if precision != "exact" and not faster:
+        return votes_by_torch(net)
+    if reason := why_not_unet(net):
+        warnings.warn(
+            f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
+            "last bits depend on windows and threads",
+            RuntimeWarning,
+            stacklevel=5,  # past _scan_windows, scan and the frame of no_grad
+        )
+        return votes_by_torch(net)
+    engine = unet_engine_of(cast(VotingUNet, net))
+    return lambda pixels, _, rows, columns: engine.votes(pixels, rows, columns, precision)
 
 
 @dataclass(frozen=True)

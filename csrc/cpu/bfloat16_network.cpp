@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "aligned.h"
 #include "instruction_set.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "../core/network.h"
+#include "aligned.h"
 #include "instruction_set.h"
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -22,7 +22,7 @@ from . import peers
 from .contest import Contender, Contest, Entry, Settings, Unit
 from .voting import same_places
 
-__all__ = ["ENTRIES", "operations"]
+__all__ = ["ENTRIES", "TOLERANCE", "agree", "operations"]
 
 _SIZE = 400
 # Of a real image so much is enlarged to the scale of the weights and searched; its stain is fainter
@@ -30,7 +30,7 @@ _SIZE = 400
 _TISSUE, _ENLARGED, _THRESHOLD = 200, 2, 0.5
 _STRIP = 16  # rows of votes that the sliding window gets; its time is in proportion
 # How far from the exact votes, at most: the network has random weights, its votes are around 1.
-_TOLERANCE = {"exact": 1e-5, "float32": 1e-4, "tf32": 3e-2, "bfloat16": 0.1}
+TOLERANCE = {"exact": 1e-5, "float32": 1e-4, "tf32": 3e-2, "bfloat16": 0.1}
 # Seconds for 400 x 400 pixels in the paper: sliding window, the same at stride 3, and fast.
 _PAPER = {"stride 1": 22.0, "stride 3": 5.5, "fast": 31.0}
 _OF_2015 = "The paper's times are those of another machine, of another decade."
@@ -66,7 +66,7 @@ def _of(precision: Precision) -> str:
     return f"dvfast, {precision}"
 
 
-def _close(runs: Mapping[str, Callable[[], Tensor]], expected: Tensor, tolerance: float) -> None:
+def agree(runs: Mapping[str, Callable[[], Tensor]], expected: Tensor, tolerance: float) -> None:
     """All that the runs give, be it the first rows only, is what is expected."""
     for name, run in runs.items():
         found = run().float()
@@ -131,11 +131,11 @@ def _dense(
         for precision in precisions:
             if _of(precision) in ours:
                 run = {_of(precision): ours[_of(precision)]}
-                _close(run, expected, _TOLERANCE[precision])
-        _close(theirs, expected, _TOLERANCE["bfloat16" if half else "float32"])
+                agree(run, expected, TOLERANCE[precision])
+        agree(theirs, expected, TOLERANCE["bfloat16" if half else "float32"])
         for name, (step, run_strip) in strips.items():
             votes = scan(net, image, stride=step, precision="exact")
-            _close({name: run_strip}, votes, _TOLERANCE["float32"])
+            agree({name: run_strip}, votes, TOLERANCE["float32"])
 
     work = operations(net, _SIZE) if stride == 1 else 0.0
     table_one = stride == 1 and sliding  # the paper's own comparison of speeds
@@ -201,10 +201,10 @@ def _image_to_points(settings: Settings) -> Contest:
     @torch.no_grad()
     def verify() -> None:
         expected = scan(detector.net, tensor, stride=own.stride, precision="exact")
-        _close(
+        agree(
             {"PyTorch": lambda: peers.dense_pass(net, padded, own.stride, 16)},
             expected,
-            _TOLERANCE["float32"],
+            TOLERANCE["float32"],
         )
         assert not own.relative, "the peer's threshold is one of the density"
         nuclei = ours(own.stride, "exact")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from . import frontier, scanning, tools, voting
+from . import frontier, scanning, tools, unet, voting
 from .contest import Entry, Settings
 from .machine import describe
 from .records import Record
@@ -24,6 +24,7 @@ __all__ = ["ENTRIES", "conditions", "run", "select"]
 
 ENTRIES: tuple[Entry, ...] = (
     *scanning.ENTRIES,
+    *unet.ENTRIES,
     *voting.ENTRIES,
     *frontier.ENTRIES,
     *tools.ENTRIES,

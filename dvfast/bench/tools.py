@@ -72,21 +72,24 @@ def _missing(workers: Sequence[Worker]) -> list[str]:
 def _forward(settings: Settings) -> Contest:
     """A real image: what some tools take depends on what they find."""
     image: NDArray[np.float32] = data.immunohistochemistry().astype(np.float32) / 255
-    detector = Detector.from_pretrained("ihc-patch").to(settings.device)
     tensor = torch.from_numpy(image).movedim(2, 0).contiguous().to(settings.device)
-    choices: list[tuple[Precision, int]] = [("float32", detector.settings.stride), ("float32", 1)]
-    if can_scan(detector.net, "bfloat16"):
-        choices.insert(1, ("bfloat16", detector.settings.stride))
+    precisions: list[Precision] = ["float32", "bfloat16"]
+    ours = []
+    for weights in ("ihc", "ihc-patch"):
+        detector = Detector.from_pretrained(weights).to(settings.device)
+        own = detector.settings.stride
+        for stride in sorted({own, detector.net.output_stride}, reverse=True):
+            ours += [
+                Contender(
+                    f"dvfast, weights {weights}, stride {stride}, {precision}",
+                    partial(scan, detector.net, tensor, stride=stride, precision=precision),
+                    True,
+                )
+                for precision in precisions
+                if can_scan(detector.net, precision) and (precision == "float32" or stride == own)
+            ]
     stack = ExitStack()
     workers = _start(settings, image, stack)
-    ours = [
-        Contender(
-            f"dvfast, stride {stride}, {precision}",
-            partial(scan, detector.net, tensor, stride=stride, precision=precision),
-            True,
-        )
-        for precision, stride in choices
-    ]
     height, width = image.shape[:2]
     return Contest(
         [*ours, *_theirs(workers, "forward")],

@@ -41,7 +41,13 @@ def build_all(folder: Path) -> dict[str, Path]:
 
 def shared(folder: Path) -> list[Path]:
     # Bound by tests/native with their own kernels; see emulation.cpp for the emulated ones.
-    stems = ("vote_targets", "find_peaks", "winograd_head", "bfloat16_network")
+    stems = (
+        "vote_targets",
+        "find_peaks",
+        "winograd_head",
+        "winograd_convolution",
+        "bfloat16_network",
+    )
     return [folder / f"cpu_{stem}.o" for stem in stems]
 
 

@@ -39,7 +39,13 @@ NEEDS = {
 }
 # In these the process itself chooses an instruction set, and sanitizers can watch each; what the
 # loader chooses runs before they are awake.
-CHOSEN_BY_THE_PROCESS = {"trunk_layer", "vote_head", "winograd_head", "instruction_set"}
+CHOSEN_BY_THE_PROCESS = {
+    "trunk_layer",
+    "vote_head",
+    "winograd_head",
+    "winograd_convolution",
+    "instruction_set",
+}
 
 
 def cpu_runs(variant: str) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from native import build, kernels, network, winograd
+from native import build, kernels, network, winograd, winograd_convolution
 
 # Calling mark() has valgrind write down the counts so far, and begin anew.
 _MARK = """
@@ -57,6 +57,7 @@ def _workloads() -> dict[str, Work]:
         "trunk_layer": lambda m: network.trunk_layer(m, features, trunk, pool_stride=1),
         "vote_head": lambda m: network.vote_head(m, features, head),
         "winograd_head": _winograd_head(features, head),
+        "winograd_convolution": _winograd_convolution(),
     }
 
 
@@ -66,6 +67,16 @@ def _winograd_head(features: kernels.Array, head: list[network.Layer]) -> Work:
     votes = network.empty_votes(features, head, 1, 1, np.asarray)
     arguments = (features, *packed, votes, 1)
     return lambda m: m.winograd_head(*arguments, 0, m.winograd_head_tiles(*arguments))
+
+
+def _winograd_convolution() -> Work:
+    """Of two maps, one enlarged, with pooling; as above without the transform of the weights."""
+    maps = [_random(1, 18, 18, 32), _random(1, 36, 36, 32)]
+    layer = network.random_layer(64, 32, winograd_convolution.KERNEL, 0)
+    packed = winograd.transformed(layer).packed(64)
+    results = [np.zeros((1, 36 // n, 36 // n, 32), np.float32) for n in (1, 2)]
+    arguments = (maps, *packed, 0, *results)
+    return lambda m: m.winograd_convolution(*arguments, 0, m.winograd_convolution_tiles(*arguments))
 
 
 NAMES = tuple(_workloads())

@@ -222,7 +222,7 @@ def rectify(x: Array) -> Array:
     return np.where(x < 0, np.float32(0), x)
 
 
-def _pool(a: Array, b: Array) -> Array:
+def pool(a: Array, b: Array) -> Array:
     return np.where((a > b) | np.isnan(a), a, b)
 
 
@@ -258,7 +258,7 @@ def model_of_trunk_layer(
         for top in (0, pool_dilation)
         for left in (0, pool_dilation)
     ]
-    return functools.reduce(_pool, corners)
+    return functools.reduce(pool, corners)
 
 
 def model_of_vote_head(

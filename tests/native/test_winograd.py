@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from native import build, hostile_winograd, network, winograd
+from native import build, hostile_winograd, network, winograd, winograd_convolution
 from native.kernels import CUTS
 from native.network_cases import assert_same_bits
 from native.winograd import CASES, DILATIONS, EMPTY, Winograd
@@ -107,17 +107,20 @@ def test_every_access_is_in_bounds_and_defined(
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == hostile_winograd.digest(native)
     # The sanitizers see what vectors load and store.
-    for argument in ("features", "weight", "votes"):
-        caught = build.run_hostile(program, module, capability, argument)
-        assert caught.returncode != 0, argument
-        assert "ERROR: AddressSanitizer" in caught.stderr, argument
-        assert re.search(rf"dvfast::({capability}|only)::", caught.stderr), argument
+    for kernel, (_, arguments) in hostile_winograd.OVERRUNS.items():
+        for argument in arguments:
+            caught = build.run_hostile(program, module, capability, kernel, argument)
+            assert caught.returncode != 0, argument
+            assert "ERROR: AddressSanitizer" in caught.stderr, argument
+            assert re.search(rf"dvfast::({capability}|only)::", caught.stderr), argument
 
 
-def test_the_transforms_are_those_of_an_exact_convolution() -> None:
-    outputs, kernels, inputs = winograd.transforms()
+@pytest.mark.parametrize("kernel_size", [winograd.KERNEL, winograd_convolution.KERNEL])
+def test_the_transforms_are_those_of_an_exact_convolution(kernel_size: int) -> None:
+    outputs, kernels, inputs = winograd.transforms(kernel_size)
 
     # Of every input and every tap alone: one where they meet, else nothing.
     products = np.einsum("yi,it,ix->yxt", outputs, kernels, inputs)
-    y, x, t = np.ogrid[: winograd.OUTPUTS, : winograd.INPUTS, : winograd.KERNEL]
+    y, x, t = np.ogrid[: len(outputs), : winograd.INPUTS, :kernel_size]
+    assert len(outputs) == winograd.INPUTS - kernel_size + 1
     np.testing.assert_allclose(products, x == y + t, atol=1e-14)

@@ -1,4 +1,7 @@
-"""The head by Winograd's algorithm: its weights, its kernel, and what it may make of them."""
+"""Winograd's algorithm: its transforms, how far it may round; the head, and what it may make of it.
+
+The convolution of a U-Net has a module of its own, winograd_convolution.py.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,22 @@ from native.kernels import Array, Split, whole
 from native.network import ROUNDING, Layer
 from native.network_cases import Head
 
-OUTPUTS, KERNEL, INPUTS = 4, 5, 8  # as in csrc/core/winograd.h
+INPUTS, KERNEL = 8, 5  # as in csrc/core/winograd.h; the kernel is the head's
 POINTS = [Fraction(n, 2) for n in (0, 2, -2, 4, -4, 1, -1)]  # one more is infinity
 
-# Roundings on the way to one output of the first layer, without those of the sum over channels: the
+# Roundings on the way to one output of a convolution, without those of the sum over channels: the
 # weight, up to three of the inputs' and four of the outputs' transform on either axis, the bias.
 ROUNDINGS = 1 + 2 * 3 + 2 * 4 + 1
 
 
+def num_outputs(kernel_size: int) -> int:
+    """Along either axis of a tile."""
+    return INPUTS - kernel_size + 1
+
+
 @functools.cache
-def transforms() -> tuple[Array, Array, Array]:
-    """Of outputs ``[4, 8]``, kernels ``[8, 5]`` and inputs ``[8, 8]``.
+def transforms(kernel_size: int) -> tuple[Array, Array, Array]:
+    """Of outputs ``[m, 8]``, kernels ``[8, k]`` and inputs ``[8, 8]``; m + k - 1 is 8.
 
     Multiplying polynomials is exact wherever their product is known at so many points. The filter
     is that product transposed: so the outputs' transform evaluates at the points, as the kernels'
@@ -43,12 +51,13 @@ def transforms() -> tuple[Array, Array, Array]:
     others = [np.prod([float(p - q) for q in POINTS if q != p]) for p in POINTS]
     scale = np.array([*others, 1.0])[:, None]
     inputs = np.round(4 * scale * np.linalg.inv(as_floats(powers(INPUTS))).T) / 4
-    return as_floats(powers(OUTPUTS)).T, as_floats(powers(KERNEL)) / scale, inputs
+    outputs = as_floats(powers(num_outputs(kernel_size))).T
+    return outputs, as_floats(powers(kernel_size)) / scale, inputs
 
 
 def transformed(layer: Layer) -> Layer:
     """As one with kernels of 8 x 8, which packs as the kernel takes it; rounded once."""
-    _, kernels, _ = transforms()
+    _, kernels, _ = transforms(layer.kernel_size)
     weight = np.einsum("iy,jx,ocyx->ocij", kernels, kernels, layer.weight.astype(np.float64))
     return Layer(weight.astype(np.float32), layer.bias)
 
@@ -71,11 +80,13 @@ def winograd_head(
     return votes
 
 
-def tiles(height: int, width: int, dilation: int) -> list[tuple[slice, slice]]:
-    """The votes of every tile."""
+def tiles(
+    height: int, width: int, dilation: int, kernel_size: int = KERNEL
+) -> list[tuple[slice, slice]]:
+    """The outputs of every tile."""
 
     def along(size: int) -> list[slice]:
-        block = OUTPUTS * dilation
+        block = num_outputs(kernel_size) * dilation
         return [
             slice(first + phase, min(size, first + block), dilation)
             for first in range(0, size, block)
@@ -86,20 +97,21 @@ def tiles(height: int, width: int, dilation: int) -> list[tuple[slice, slice]]:
     return [(rows, columns) for rows in along(height) for columns in along(width)]
 
 
-def rounding_of_first_layer(features: Array, layer: Layer, dilation: int) -> Array:
-    """How far rounding may lead away from the first layer's exact result, ``[B, O, h, w]``.
+def rounding_of_convolution(features: Array, layer: Layer, dilation: int) -> Array:
+    """How far rounding may lead away from a convolution's exact result, ``[B, O, h, w]``.
 
     Every sum of the algorithm replaced by the sum of magnitudes: no rounding is larger than its
     share of that.
     """
-    outputs, kernels, inputs = (np.abs(transform) for transform in transforms())
+    size = layer.kernel_size
+    outputs, kernels, inputs = (np.abs(transform) for transform in transforms(size))
     weight = np.einsum("iy,jx,ocyx->ocij", kernels, kernels, np.abs(layer.weight))
     batch, height, width, channels = features.shape
-    height, width = (network.num_windows(n, KERNEL, dilation) for n in (height, width))
+    height, width = (network.num_windows(n, size, dilation) for n in (height, width))
     reach = (INPUTS - 1) * dilation
     beyond = np.pad(np.abs(features), ((0, 0), (0, reach), (0, reach), (0, 0)))
     result = np.zeros((batch, len(layer.bias), height, width))
-    for rows, columns in tiles(height, width, dilation):
+    for rows, columns in tiles(height, width, dilation, size):
         there = beyond[
             :,
             rows.start : rows.start + reach + 1 : dilation,
@@ -107,9 +119,9 @@ def rounding_of_first_layer(features: Array, layer: Layer, dilation: int) -> Arr
         ]
         factors = np.einsum("iy,jx,byxc->bcij", inputs, inputs, there)
         products = np.einsum("bcij,ocij->boij", factors, weight)
-        votes = np.einsum("yi,xj,boij->boyx", outputs, outputs, products)
+        sums = np.einsum("yi,xj,boij->boyx", outputs, outputs, products)
         target = result[:, :, rows, columns]
-        target[:] = votes[:, :, : target.shape[2], : target.shape[3]]
+        target[:] = sums[:, :, : target.shape[2], : target.shape[3]]
     return (result + np.abs(layer.bias)[:, None, None]) * (channels + ROUNDINGS) * ROUNDING
 
 
@@ -134,7 +146,7 @@ class Winograd(Head):
         """What it is exactly, and how far rounding may lead away from it."""
         exact, tolerance = super().expected()
         first, last = self.layers
-        error = rounding_of_first_layer(self.features, first, self.geometry[0])
+        error = rounding_of_convolution(self.features, first, self.geometry[0])
         weight = np.abs(last.weight[:, :, 0, 0]).astype(np.float64)
         return exact, tolerance + np.einsum("oh,bhyx->boyx", weight, error)
 

@@ -85,7 +85,7 @@ inline void bfloat16_trunk_layer(const Bfloat16TrunkParams& params, int64_t begi
   // The rows that the pooling looks back to, each computed once, and the one that is computed
   // while those are pooled.
   const int64_t num_kept = params.pool_stride ? params.pool_dilation + 2 : 2;
-  const std::unique_ptr<float[]> kept(new float[num_kept * row_size]);
+  const AlignedFloats kept = aligned_floats(num_kept * row_size);
   const auto kept_row = [&](int64_t y) { return kept.get() + y % num_kept * row_size; };
   const auto offsets = input_offsets(params.input, params.kernel_size, params.dilation);
   RowOfTrunk work(params);

@@ -36,7 +36,7 @@ inline void trunk_layer(const TrunkLayerParams& params, int64_t begin, int64_t e
   const std::unique_ptr<PixelRun[]> runs(new PixelRun[runs_in_row(width)]);
   // The rows that the pooling looks back to, each computed once.
   const int64_t num_kept = params.pool_stride ? params.pool_dilation + 1 : 0;
-  const std::unique_ptr<float[]> kept(new float[num_kept * row_size]);
+  const AlignedFloats kept = aligned_floats(num_kept * row_size);
   const auto kept_row = [&](int64_t y) { return kept.get() + y % num_kept * row_size; };
   int64_t computed = 0;  // rows of the convolution below this one lie in `kept`
   for (int64_t row = begin; row < end; ++row) {

@@ -61,7 +61,7 @@ class HiddenBlock {
       width = std::max(width, params.layers[l].outputs);
     step_ = width + kPadding;
     const int64_t size = kRunsPerBlock * Simd::kMaxPixels * step_;
-    memory_.reset(new float[2 * size]);
+    memory_ = aligned_floats(2 * size);
     units_ = memory_.get();
     other_ = units_ + size;
   }
@@ -99,7 +99,7 @@ class HiddenBlock {
   const Voters& voters_;
   Taps taps_;
   int64_t step_;
-  std::unique_ptr<float[]> memory_;
+  AlignedFloats memory_;
   float *units_, *other_;  // of this layer and of the next
   PixelRun runs_[kRunsPerBlock];
   int64_t num_runs_, num_pixels_;
@@ -139,8 +139,8 @@ inline void vote_head(const VoteHeadParams& params, int64_t begin, int64_t end) 
   const int64_t runs_per_pass =
       std::max(kRunsPerBlock, pixels_per_pass / Simd::kMaxPixels / kRunsPerBlock * kRunsPerBlock);
   HiddenBlock block(params, voters, hidden_per_pass);
-  const std::unique_ptr<float[]> parts(
-      new float[std::min(runs_per_pass, end - begin) * Simd::kMaxPixels * parts_step]);
+  const AlignedFloats parts =
+      aligned_floats(std::min(runs_per_pass, end - begin) * Simd::kMaxPixels * parts_step);
 
   for (int64_t pass = begin; pass < end; pass += runs_per_pass) {
     const int64_t pass_end = std::min(end, pass + runs_per_pass);

@@ -45,61 +45,27 @@ inline int64_t winograd_head_tiles(const WinogradHeadParams& params) {
 // zeros: only votes that do not exist see them.
 inline void transform_tile(const WinogradHeadParams& params, const TilePlace& place, float* to,
                            int64_t factor_step) {
-  using Vector = Simd::Vector;
   const FeaturesView<const float>& features = params.features;
   for (int64_t c = 0; c < features.channels; c += Simd::kLanes) {
-    Vector rows[kWinogradInputs][kWinogradInputs];
-    for (int i = 0; i < kWinogradInputs; ++i) {
-      const int64_t y = place.y + i * params.dilation;
+    const auto load = [&](int i, int j) {
+      const int64_t y = place.y + i * params.dilation, x = place.x + j * params.dilation;
+      const bool exists = y < features.height && x < features.width;
       const float* row =
           features.data + place.b * features.batch_stride + y * features.y_stride + c;
-      Vector inputs[kWinogradInputs];
-#pragma GCC unroll 8
-      for (int j = 0; j < kWinogradInputs; ++j) {
-        const int64_t x = place.x + j * params.dilation;
-        const bool exists = y < features.height && x < features.width;
-        inputs[j] = exists ? Simd::load(row + x * features.x_stride) : Simd::zero();
-      }
-      winograd_input(inputs, rows[i]);
-    }
-#pragma GCC unroll 8
-    for (int j = 0; j < kWinogradInputs; ++j) {
-      Vector column[kWinogradInputs], factors[kWinogradInputs];
-#pragma GCC unroll 8
-      for (int i = 0; i < kWinogradInputs; ++i) column[i] = rows[i][j];
-      winograd_input(column, factors);
-#pragma GCC unroll 8
-      for (int i = 0; i < kWinogradInputs; ++i)
-        Simd::store(to + (i * kWinogradInputs + j) * factor_step + c, factors[i]);
-    }
+      return exists ? Simd::load(row + x * features.x_stride) : Simd::zero();
+    };
+    transform_inputs(load, to + c, factor_step);
   }
 }
 
 // 64 products of one tile to 16 hidden units, each with its bias and rectified.
-inline void finish_tile(const float* products, int64_t product_step, const float* bias, float* to,
-                        int64_t pixel_step) {
-  using Vector = Simd::Vector;
-  Vector columns[kWinogradInputs][kWinogradOutputs];
-#pragma GCC unroll 8
-  for (int j = 0; j < kWinogradInputs; ++j) {
-    Vector column[kWinogradInputs];
-#pragma GCC unroll 8
-    for (int i = 0; i < kWinogradInputs; ++i)
-      column[i] = Simd::load(products + (i * kWinogradInputs + j) * product_step);
-    winograd_output(column, columns[j]);
-  }
-  const Vector start = Simd::load(bias);
-#pragma GCC unroll 4
-  for (int i = 0; i < kWinogradOutputs; ++i) {
-    Vector row[kWinogradInputs], outputs[kWinogradOutputs];
-#pragma GCC unroll 8
-    for (int j = 0; j < kWinogradInputs; ++j) row[j] = columns[j][i];
-    winograd_output(row, outputs);
+inline void finish_tile(const float* products, const float* bias, float* to, int64_t pixel_step) {
+  const auto take = [&](int i, const Simd::Vector(&outputs)[kWinogradOutputs]) {
 #pragma GCC unroll 4
     for (int j = 0; j < kWinogradOutputs; ++j)
-      Simd::store(to + (i * kWinogradOutputs + j) * pixel_step,
-                  Simd::rectify(Simd::add(outputs[j], start)));
-  }
+      Simd::store(to + (i * kWinogradOutputs + j) * pixel_step, outputs[j]);
+  };
+  transform_products<kWinogradOutputs>(products, bias, take);
 }
 
 inline void write_tile_votes(const WinogradHeadParams& params, const TilePlace& place,
@@ -118,7 +84,6 @@ inline void write_tile_votes(const WinogradHeadParams& params, const TilePlace& 
 // The factors of so many tiles (0.5 MB of the default network) and the transformed weights of so
 // many hidden units (1 MB) share the second cache with the products and units of a group.
 constexpr int64_t kTilesPerBand = 56;
-constexpr int64_t kTilesPerGroup = 28;
 constexpr int64_t kUnitsPerPass = 4 * kPanelWidth;
 constexpr int64_t kUnitStep = kUnitsPerPass + 16;
 
@@ -129,15 +94,15 @@ class WinogradBand {
         tiles_(params),
         channels_(params.features.channels),
         parts_step_(params.last.outputs * kPartialSums),
-        factors_(new float[kWinogradProducts * kTilesPerBand * channels_]),
-        products_(new float[kWinogradProducts * kTilesPerGroup * kPanelWidth]),
-        units_(new float[kTilesPerGroup * kWinogradPixels * kUnitStep]),
-        parts_(new float[kTilesPerBand * kWinogradPixels * parts_step_]) {}
+        factors_(aligned_floats(kWinogradProducts * odd_lines(kTilesPerBand * channels_))),
+        products_(aligned_floats(kWinogradProducts * kProductStep)),
+        units_(aligned_floats(kTilesPerGroup * kWinogradPixels * kUnitStep)),
+        parts_(aligned_floats(kTilesPerBand * kWinogradPixels * parts_step_)) {}
 
   // Tiles [begin, end), at most kTilesPerBand.
   void run(int64_t begin, int64_t end) {
     const int64_t num_tiles = end - begin;
-    factor_step_ = num_tiles * channels_;
+    factor_step_ = odd_lines(num_tiles * channels_);
     for (int64_t t = 0; t < num_tiles; ++t)
       transform_tile(params_, tiles_.place(begin + t), factors_.get() + t * channels_,
                      factor_step_);
@@ -158,44 +123,27 @@ class WinogradBand {
   void run_group(int64_t begin, int64_t end, int64_t first, int64_t last) {
     for (int64_t unit = first; unit < last; unit += kPanelWidth) {
       const int64_t width = std::min(kPanelWidth, last - unit);
-      multiply(begin, end, unit, width);
+      multiply_factors(
+          factors_.get() + begin * channels_, factor_step_, end - begin, channels_,
+          params_.first.weight + unit / kPanelWidth * kWinogradProducts * channels_ * kPanelWidth,
+          width, products_.get());
       for (int64_t t = 0; t < end - begin; ++t)
         for (int64_t u = 0; u < width; u += Simd::kLanes)
-          finish_tile(products_.get() + t * kPanelWidth + u, kTilesPerGroup * kPanelWidth,
-                      params_.first.bias + unit + u,
+          finish_tile(products_.get() + t * kPanelWidth + u, params_.first.bias + unit + u,
                       units_.get() + t * kWinogradPixels * kUnitStep + unit - first + u, kUnitStep);
     }
     add_to_votes(units_.get(), kUnitStep, (end - begin) * kWinogradPixels, first, last - first,
                  params_.last, parts_.get() + begin * kWinogradPixels * parts_step_);
   }
 
-  // The products of one panel of hidden units, summed over the channels.
-  void multiply(int64_t begin, int64_t end, int64_t unit, int64_t width) {
-    static constexpr float kZeros[kPanelWidth] = {};
-    const Taps taps{1, 0, 1, 0, channels_};
-    PixelRun runs[kTilesPerGroup];
-    const int64_t num_runs = runs_in_row(end - begin);
-    for (int64_t product = 0; product < kWinogradProducts; ++product) {
-      const float* factors = factors_.get() + product * factor_step_ + begin * channels_;
-      for (int64_t r = 0; r < num_runs; ++r)
-        runs[r] = run_of_row(factors, end - begin, channels_, r);
-      const PackedLayer layer{
-          params_.first.weight +
-              (unit / kPanelWidth * kWinogradProducts + product) * channels_ * kPanelWidth,
-          kZeros, channels_, width};
-      convolve(runs, num_runs, channels_, taps, layer, 0, width,
-               {products_.get() + product * kTilesPerGroup * kPanelWidth, kPanelWidth}, false);
-    }
-  }
-
   const WinogradHeadParams& params_;
   const WinogradTiles tiles_;
   const int64_t channels_, parts_step_;
   int64_t factor_step_ = 0;
-  const std::unique_ptr<float[]> factors_;   // [product, tile, channel]
-  const std::unique_ptr<float[]> products_;  // [product, tile of the group, unit of the panel]
-  const std::unique_ptr<float[]> units_;     // [pixel of the group, unit of the pass]
-  const std::unique_ptr<float[]> parts_;     // [pixel of the band, output, part]
+  const AlignedFloats factors_;   // [product, tile, channel]
+  const AlignedFloats products_;  // [product, tile of the group, unit of the panel]
+  const AlignedFloats units_;     // [pixel of the group, unit of the pass]
+  const AlignedFloats parts_;     // [pixel of the band, output, part]
 };
 
 inline void winograd_head(const WinogradHeadParams& params, int64_t begin, int64_t end) {

@@ -1,0 +1,63 @@
+"""What the scan engines have in common: packed weights are kept, and only known layers are run."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .nn import VotingNetwork
+
+__all__ = ["PackedNetwork", "kept", "no_kernels", "why_not_plain"]
+
+
+class PackedNetwork:
+    """Knows the weights that it was packed from."""
+
+    def __init__(self, net: VotingNetwork) -> None:
+        self._originals = [tensor.detach().clone() for tensor in net.state_dict().values()]
+
+    def is_of(self, net: VotingNetwork) -> bool:
+        """Whether these are the weights that the network has now, however they may have changed."""
+        tensors: list[Tensor] = list(net.state_dict().values())
+        return len(tensors) == len(self._originals) and all(
+            now.device == then.device and torch.equal(now, then)
+            for now, then in zip(tensors, self._originals, strict=True)
+        )
+
+
+_Packed = TypeVar("_Packed", bound=PackedNetwork)
+_Net = TypeVar("_Net", bound=VotingNetwork)
+
+_packed: weakref.WeakKeyDictionary[VotingNetwork, Any] = weakref.WeakKeyDictionary()
+
+
+def kept(net: _Net, pack: Callable[[_Net], _Packed]) -> _Packed:
+    """The packed network, packed anew only if its weights have changed."""
+    engine: _Packed | None = _packed.get(net)
+    # A CUDA graph holds the weights that were packed before it was captured, and cannot compare.
+    capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    if engine is None or not (capturing or engine.is_of(net)):
+        engine = _packed[net] = pack(net)
+    return engine
+
+
+def why_not_plain(module: nn.Module) -> str | None:
+    """What a module does beyond its class: hooks, a forward of its own."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return "has hooks"
+    if "forward" in vars(module):
+        return "has a forward of its own"
+    return None
+
+
+def no_kernels(operator: str, device: str) -> str | None:
+    """Why a device cannot run an operator of the engine; ``None`` if it can."""
+    if device in ("cpu", "cuda") and torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"dvfast::{operator}", device.upper()
+    ):
+        return None
+    return f"it has no kernels for {device}"
