@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,10 +13,16 @@ from .. import functional
 from ..nn import VotingNetwork
 from .config import TrainingConfig
 
-__all__ = ["Objective", "make_targets"]
+__all__ = ["Objective", "density_loss", "make_targets"]
 
 # Standard deviations from a click beyond which a heat map is 0.
 _HEAT_REACH = 4.0
+
+# Votes that are expected at the centre of a nucleus if all its pixels vote for it: one at least
+# comes with a probability of 0.95.
+_EXPECTED_VOTES = 3.0
+# Where none is expected, the logarithm needs a few all the same.
+_FEWEST_VOTES = 1e-4
 
 
 def make_targets(
@@ -61,6 +68,54 @@ def make_targets(
     return targets
 
 
+def density_loss(logits: Tensor, targets: Tensor, config: TrainingConfig) -> Tensor:
+    r"""How far the density of the votes is off a heat map of the clicks: what a detector will read.
+
+    Of all votes together, where :func:`dvfast.voting_loss` is a sum over each alone. With V the
+    density that the settings' `detection` makes of them, and T a Gaussian around every click,
+
+    .. math:: -T \log\left(1 - e^{-u}\right) + (1 - T)\, u, \qquad
+                u(x) = 3 \cdot \frac{2 \sigma^2}{r_1^2}\, V(x)
+
+    the cross entropy of T and of the probability that one vote at least falls on x, if u are
+    expected: 3 at the centre of a nucleus whose pixels within r1 all vote for it. The mean is over
+    the voters' own pixels that lie further than r1 within the crop, as voters beyond it are missing
+    elsewhere. The gradient comes to the votes through the density.
+
+    Parameters
+    ----------
+    logits, targets
+        ``[B, 3k, n, n]``, of every `crop_stride`-th pixel of a crop. T is known from the targets of
+        the first votes, which are for the nearest clicks.
+    config
+        `crop_stride`, `r1`, `target_radius` (the standard deviation of T) and `detection`.
+
+    Returns
+    -------
+    Tensor
+        A number.
+    """
+    stride, size = config.crop_stride, logits.shape[-1]
+    sigma, window = config.detection.sigma, config.detection.window
+    side = (size - 1) * stride + 1
+    density = functional.vote_density(
+        functional.hybrid_activation(logits),
+        (side, side),
+        sigma=sigma,
+        window=window,
+        stride=stride,
+        interpolation="bilinear",  # whose offsets have an exact gradient
+    )[:, ::stride, ::stride]
+    # Densities are those of a voter per pixel.
+    unit = _EXPECTED_VOTES * 2 * sigma**2 / config.r1**2 * stride**2
+    expected = unit * density + _FEWEST_VOTES
+    squared = targets[:, 1:3].square().sum(dim=1)
+    heat = torch.exp(squared / (-2 * config.target_radius**2)) * (targets[:, 0] > 0)
+    loss = (1 - heat) * expected - heat * torch.log(-torch.expm1(-expected))
+    border = math.ceil(config.r1 / stride)
+    return loss[:, border : size - border, border : size - border].mean()
+
+
 class Objective(nn.Module):
     """From images and targets to the loss: the whole of what several processes share."""
 
@@ -79,5 +134,8 @@ class Objective(nn.Module):
             logits = self.net.dense(images, stride=stride)
         logits = logits.float()
         if config.target == "votes":
-            return functional.voting_loss(logits, targets, config.lam)
+            loss = functional.voting_loss(logits, targets, config.lam)
+            if config.density_weight > 0:
+                loss = loss + config.density_weight * density_loss(logits, targets, config)
+            return loss
         return F.binary_cross_entropy_with_logits(logits[:, 0], targets[:, 0])

@@ -13,12 +13,13 @@ from synthetic_tiles import tiny_config, write_tiles
 from torch import nn
 
 import dvfast
-from dvfast import Detector
+from dvfast import Detector, reference
 from dvfast.data.augment import Augmentation
 from dvfast.errors import InputError
 from dvfast.nn import VotingUNet
 from dvfast.training import TrainingConfig, fit
-from dvfast.training.objective import Objective, make_targets
+from dvfast.training import objective as objective_module
+from dvfast.training.objective import Objective, density_loss, make_targets
 
 UNET: dict[str, Any] = {"network": "unet", "channels": (8, 16), "crop_stride": 1, "crop_size": 16}
 
@@ -119,9 +120,102 @@ def test_mixed_precision_is_close(tmp_path: Path) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+# --- The loss of the density ----------------------------------------------------------------------
+
+
+def density_case(seed: int = 0) -> tuple[TrainingConfig, torch.Tensor, torch.Tensor]:
+    """Settings, logits and targets of two crops of 12 x 12 voters, 2 pixels apart, in float64."""
+    config = tiny_config(
+        **{**UNET, "crop_stride": 2, "crop_size": 12},
+        r1=5.0,
+        r2=10.0,
+        target_radius=2.0,
+        density_weight=30.0,
+        detection=dvfast.DetectionSettings(sigma=1.5, window=9),
+    )
+    points = [23 * torch.rand(n, 2, generator=generator(seed)).double() for n in (3, 0)]
+    targets = make_targets(config, points, (23, 23), stride=2, offset=0)
+    logits = torch.randn(2, 6, 12, 12, generator=generator(seed + 1), dtype=torch.float64)
+    return config, logits, targets
+
+
+def test_the_loss_of_the_density_by_hand() -> None:
+    config, logits, targets = density_case()
+    votes = reference.hybrid_activation(logits)
+    density = reference.vote_density(
+        votes, (23, 23), sigma=1.5, window=9, stride=2, interpolation="bilinear"
+    )
+    # The points of density_case, anew.
+    clicks = 23 * torch.rand(3, 2, generator=generator(0)).double()
+    total = 0.0
+    for image in range(2):
+        for y in range(6, 17, 2):  # further than r1 from the borders, which lie at 0 and 22
+            for x in range(6, 17, 2):
+                heat = 0.0
+                if image == 0:
+                    nearest = (clicks - torch.tensor([y, x])).norm(dim=1).min().item()
+                    heat = math.exp(-(nearest**2) / 8) if nearest <= 10 else 0.0
+                # A voter stands for 2 x 2 pixels, and a full nucleus makes 25 / (2 * 1.5^2).
+                expected = 3 * density[image, y, x].item() * 4 / (25 / 4.5) + 1e-4
+                probability = 1 - math.exp(-expected)
+                total -= heat * math.log(probability) + (1 - heat) * math.log(1 - probability)
+    assert density_loss(logits, targets, config).item() == pytest.approx(total / 72, rel=1e-6)
+
+
+def test_the_gradient_of_the_loss_of_the_density(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, logits, targets = density_case()
+    losses, gradients = [], []
+    for module in (dvfast.functional, reference):
+        leaf = logits.clone().requires_grad_()
+        with monkeypatch.context() as patch:
+            patch.setattr(objective_module.functional, "vote_density", module.vote_density)
+            loss = density_loss(leaf, targets, config)
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-8)
+    assert gradients[0] is not None
+    assert gradients[0][0, 1::3].abs().max() > 1e-5  # the offsets', too
+
+
+def test_votes_that_hit_make_a_better_density() -> None:
+    config, logits, targets = density_case()
+    logits = targets.clone()
+    logits[:, ::3] = 8 * targets[:, ::3] - 4
+    displaced = logits.clone()
+    displaced[:, 1::3] += 3
+    silent = logits.clone()
+    silent[:, ::3] = -4
+    hit, *others = (density_loss(x, targets, config).item() for x in (logits, displaced, silent))
+    assert hit < 0.7 * min(others)
+
+
+def test_the_density_is_learnt_beside_the_votes() -> None:
+    config = tiny_config(**{**UNET, "crop_stride": 2}, r1=4.0, density_weight=30.0)
+    objective = Objective(config.build_network().eval(), config)
+    images = torch.rand(1, 3, 34, 34, generator=generator(0))
+    points = [30 * torch.rand(4, 2, generator=generator(1))]
+    targets = make_targets(config, points, (30, 30), stride=2, offset=0)
+    logits = objective.net.dense(images, 2)
+    expected = dvfast.voting_loss(logits, targets, config.lam)
+    expected = expected + 30 * density_loss(logits, targets, config)
+    torch.testing.assert_close(objective(images, targets), expected)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"density_weight": -1.0}, "density_weight: came as -1.0"),
+        ({"density_weight": 1.0, "sampling": "patches"}, "density_weight: came as 1.0, expected 0"),
+        (
+            {"density_weight": 1.0, "target": "classes", "num_votes": 1},
+            "density_weight: came as 1.0, expected 0",
+        ),
+        (
+            {**UNET, "density_weight": 1.0, "r1": 9.0},
+            "crop_size: came as 16, which makes crops of 16 pixels, expected more than two r1, 18",
+        ),
         ({"target": "heat_map"}, "num_votes: came as 2, expected 1"),
         ({**UNET, "sampling": "patches"}, "sampling: came as 'patches'"),
         ({**UNET, "channels": (8,)}, "network: channels must be two to eight"),
