@@ -208,6 +208,7 @@ VARIATIONS: tuple[Variation, ...] = (
     _unet("voting U-Net, output stride 4", 4),
     _unet("voting U-Net, λ = 6.19", lam=_LAMBDA_AS_SMALL),
     _unet("voting U-Net, λ = 6.19, k = 1", lam=_LAMBDA_AS_SMALL, num_votes=1),
+    _unet("voting U-Net, through the density", density_weight=100.0),
     _scale("0.7 × the scale", 0.7),
     _scale("1.4 × the scale", 1.4),
     _set("samples", "random patches, the paper's", sampling="patches", batch_size=128),

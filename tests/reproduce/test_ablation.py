@@ -67,6 +67,7 @@ CHANGES = {
     "unet/voting U-Net, output stride 1": UNET | {"crop_stride"},
     "unet/voting U-Net, output stride 4": {"network", "channels", "crop_size"},
     "unet/voting U-Net, λ = 6.19": UNET | {"lam"},
+    "unet/voting U-Net, through the density": UNET | {"density_weight"},
     "unet/voting U-Net, λ = 6.19, k = 1": UNET | {"lam", "num_votes"},
     "scale/0.7 × the scale": SCALE,
     "scale/1.4 × the scale": SCALE,
