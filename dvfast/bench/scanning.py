@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from .. import functional
 from .._padding import pad_image
 from ..data import image_to_tensor, resample
-from ..detection import Detector
+from ..detection import DetectionSettings, Detector
 from ..nn import DeepVotingNet
 from ..nn.deep_voting_net import PATCH_SIZE
 from ..scan import PRECISIONS, Precision, can_scan, scan
@@ -22,7 +23,7 @@ from . import peers
 from .contest import Contender, Contest, Entry, Settings, Unit
 from .voting import same_places
 
-__all__ = ["ENTRIES", "TOLERANCE", "agree", "operations"]
+__all__ = ["ENTRIES", "TOLERANCE", "agree", "operations", "points_in_torch"]
 
 _SIZE = 400
 # Of a real image so much is enlarged to the scale of the weights and searched; its stain is fainter
@@ -166,6 +167,14 @@ def _dense(
     )
 
 
+def points_in_torch(votes: Tensor, size: tuple[int, int], how: DetectionSettings) -> Tensor:
+    """Nuclei of votes by the best of PyTorch's ways; the threshold is one of the density."""
+    grid = torch.zeros(1, votes.shape[1], *size, device=votes.device)
+    grid[:, :, :: how.stride, :: how.stride] = votes
+    density = peers.density_by_index_add(grid, how.sigma, how.window) * how.stride**2
+    return peers.peaks_by_pooling(density[0], how.min_distance, how.threshold)
+
+
 def _image_to_points(settings: Settings) -> Contest:
     """From pixels to nuclei with shipped weights, at their own stride and at stride 1."""
     detector = Detector.from_pretrained("ihc-patch").to(settings.device)
@@ -181,10 +190,7 @@ def _image_to_points(settings: Settings) -> Contest:
 
     def in_torch() -> Tensor:
         votes = peers.dense_pass(net, padded, own.stride, 16)
-        grid = torch.zeros(1, votes.shape[1], *size, device=votes.device)
-        grid[:, :, :: own.stride, :: own.stride] = votes
-        density = peers.density_by_index_add(grid, own.sigma, own.window) * own.stride**2
-        return peers.peaks_by_pooling(density[0], own.min_distance, _THRESHOLD)
+        return points_in_torch(votes, size, dataclasses.replace(own, threshold=_THRESHOLD))
 
     def ours(stride: int, precision: Precision = "float32") -> Tensor:
         result = detector.detect(image, stride=stride, precision=precision, threshold=_THRESHOLD)

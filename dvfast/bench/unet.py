@@ -18,7 +18,7 @@ from ..detection import Detector
 from ..nn import VotingUNet
 from ..scan import PRECISIONS, can_scan, scan
 from .contest import Contender, Contest, Entry, Settings
-from .scanning import TOLERANCE, agree
+from .scanning import TOLERANCE, agree, points_in_torch
 from .voting import same_places
 
 __all__ = ["ENTRIES"]
@@ -89,22 +89,32 @@ def _votes(settings: Settings) -> Contest:
 def _image_to_points(settings: Settings) -> Contest:
     """From the pixels of a file to nuclei, as ``dvfast detect`` does by default."""
     detector, net = _detector(settings)
+    own = detector.settings
     image = data.immunohistochemistry()
-
+    size = (image.shape[0], image.shape[1])
     runs = {
         f"dvfast, {precision}": partial(detector.detect, image, precision=precision)
         for precision in PRECISIONS
         if can_scan(net, precision)
     }
 
+    @torch.no_grad()
+    def in_torch() -> Tensor:
+        tensor = image_to_tensor(image, 3).to(settings.device)
+        padded = pad_image(tensor, net.margin)[None].contiguous(memory_format=torch.channels_last)
+        return points_in_torch(_dense(net, padded, own.stride), size, own)
+
     def verify() -> None:
+        assert not own.relative, "the peer's threshold is one of the density"
         expected = torch.from_numpy(runs["dvfast, exact"]().points)
         assert len(expected)
         for run in runs.values():
             same_places(torch.from_numpy(run().points), expected)
+        same_places(in_torch(), expected)
 
     contenders = [Contender(name, run, True) for name, run in runs.items()]
-    return Contest(contenders, verify, image.shape[0] * image.shape[1], main="dvfast, float32")
+    contenders.append(Contender("PyTorch, channels_last, index_add_, max_pool2d", in_torch))
+    return Contest(contenders, verify, size[0] * size[1], main="dvfast, float32")
 
 
 ENTRIES = (
