@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -196,16 +196,18 @@ def why_not_unet(net: nn.Module) -> str | None:
         return f"it is a {type(net).__name__}, not a VotingUNet itself"
     if "dense" in vars(net):
         return "its dense was replaced"
-    with torch.device("meta"):
-        plain = dict(VotingUNet(**net.architecture).named_modules())
+    plain = _modules(
+        net.num_votes, net.in_channels, net.channels, net.output_stride, net.normalized
+    )
     modules = dict(net.named_modules())
     if differing := plain.keys() ^ modules.keys():
         return f"its {min(differing)} is not that of its architecture"
     for name, module in modules.items():
         what = name or "it"
-        if type(module) is not type(plain[name]):
+        kind, details = plain[name]
+        if type(module) is not kind:
             return f"{what} is a {type(module).__name__}"
-        if module.extra_repr() != plain[name].extra_repr():
+        if module.extra_repr() != details:
             return f"{what} is {module}"
         if reason := why_not_plain(module):
             return f"{what} {reason}"
@@ -213,3 +215,11 @@ def why_not_unet(net: nn.Module) -> str | None:
         if tensor.dtype != torch.float32:
             return f"{name} is {tensor.dtype}, not torch.float32"
     return no_kernels("vote_head", net.head.weight.device.type)
+
+
+@lru_cache(maxsize=8)
+def _modules(*architecture: Any) -> dict[str, tuple[type[nn.Module], str]]:
+    """The modules of a network as it is meant; kept, as building one takes milliseconds."""
+    with torch.device("meta"):
+        net = VotingUNet(*architecture)
+    return {name: (type(module), module.extra_repr()) for name, module in net.named_modules()}
