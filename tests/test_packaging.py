@@ -83,6 +83,27 @@ def test_the_build_backend_finds_the_installing_interpreters_torch(
     assert "torch>=2.11" in backend.get_requires_for_build_wheel()
 
 
+# Of torch's own macros, those that the headers of 2.11 have. A newer torch has more, and a build
+# against it does not tell.
+MACROS_OF_TORCH_2_11 = {
+    "STABLE_TORCH_LIBRARY",
+    "STABLE_TORCH_LIBRARY_IMPL",
+    "STD_TORCH_CHECK",
+    "TORCH_BOX",
+    "TORCH_ERROR_CODE_CHECK",
+    "TORCH_VERSION_MAJOR",
+    "TORCH_VERSION_MINOR",
+    "TORCH_VERSION_PATCH",
+}
+
+
+def test_the_bindings_use_no_macro_that_the_oldest_torch_lacks() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "csrc" / "torch").iterdir())
+    used = set(re.findall(r"\b(?:STABLE|STD|TORCH)_[A-Z_]+\b", sources))
+    assert used <= MACROS_OF_TORCH_2_11
+    assert "STD_TORCH_CHECK" in used
+
+
 def test_cuda_architectures_are_ours_or_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     cuda_build = importlib.import_module("cuda_build")
