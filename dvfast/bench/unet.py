@@ -6,7 +6,9 @@ import copy
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +26,7 @@ from .voting import same_places
 __all__ = ["ENTRIES"]
 
 _WEIGHTS = "ihc"
+_SIDE = 512  # of the image, all of scikit-image's
 
 
 def _detector(settings: Settings) -> tuple[Detector, VotingUNet]:
@@ -31,6 +34,11 @@ def _detector(settings: Settings) -> tuple[Detector, VotingUNet]:
     net = detector.net
     assert isinstance(net, VotingUNet)
     return detector, net
+
+
+def _image() -> NDArray[np.uint8]:
+    image: NDArray[np.uint8] = data.immunohistochemistry()[:_SIDE, :_SIDE]
+    return image
 
 
 def _dense(net: VotingUNet, padded: Tensor, stride: int) -> Tensor:
@@ -47,7 +55,7 @@ def _votes(settings: Settings) -> Contest:
     """The network alone: trained weights, a real image."""
     detector, net = _detector(settings)
     stride = detector.settings.stride
-    image = image_to_tensor(data.immunohistochemistry(), 3).to(settings.device)
+    image = image_to_tensor(_image(), 3).to(settings.device)
     padded = pad_image(image, net.margin)[None]
     innermost = padded.contiguous(memory_format=torch.channels_last)
     ours = {
@@ -90,7 +98,7 @@ def _image_to_points(settings: Settings) -> Contest:
     """From the pixels of a file to nuclei, as ``dvfast detect`` does by default."""
     detector, net = _detector(settings)
     own = detector.settings
-    image = data.immunohistochemistry()
+    image = _image()
     size = (image.shape[0], image.shape[1])
     runs = {
         f"dvfast, {precision}": partial(detector.detect, image, precision=precision)
@@ -121,13 +129,13 @@ ENTRIES = (
     Entry(
         "unet",
         "scanning",
-        f"Votes of a voting U-Net, 512 × 512 RGB pixels, weights {_WEIGHTS}",
+        f"Votes of a voting U-Net, {_SIDE} × {_SIDE} RGB pixels, weights {_WEIGHTS}",
         _votes,
     ),
     Entry(
         "unet-image-to-points",
         "scanning",
-        f"From image to nuclei, 512 × 512 RGB pixels, weights {_WEIGHTS}",
+        f"From image to nuclei, {_SIDE} × {_SIDE} RGB pixels, weights {_WEIGHTS}",
         _image_to_points,
     ),
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import one_thread
 
-from dvfast.bench import peers, scanning, voting
+from dvfast.bench import peers, scanning, unet, voting
 from dvfast.bench.contest import Entry, Settings
 from dvfast.bench.suite import ENTRIES
 
@@ -23,6 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "_SIZE", 24)
     monkeypatch.setattr(scanning, "_STRIP", 4)
     monkeypatch.setattr(scanning, "_TISSUE", 60)
+    monkeypatch.setattr(unet, "_SIDE", 120)
     monkeypatch.setattr(voting, "_SIDE", 40)
     monkeypatch.setattr(voting, "_SIZE", (40, 40))
     monkeypatch.setattr(voting, "_NUM_NUCLEI", 6)
