@@ -102,7 +102,8 @@ def reproduce() -> None:
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write reproduction.md, its figures and reproduction.csv here.",
+    help="Write here: reproduction/NAME.md with its figures and NAME.csv, and the summary of all "
+    "such pages, reproduction.md.",
 )
 @_radius
 @click.option("--stain", help="Where the nuclei are, for folders of your own. [default: dark]")
@@ -132,10 +133,11 @@ def table1(
     """
     from ..reproduce.data_sets import data_set
     from ..reproduce.methods import select
-    from ..reproduce.page import write_report
+    from ..reproduce.page import write_page
     from ..reproduce.protocol import compare
     from ..reproduce.records import PRIMARY
     from ..reproduce.settings import Progress, Settings
+    from ..reproduce.summary import write_summary
     from ..reproduce.tables import entries_of, score_table, time_table
 
     chosen = select(methods)
@@ -160,9 +162,11 @@ def table1(
         for table in (score_table(record, entries, PRIMARY), time_table(record, entries)):
             show_table(console, replace(table, title=f"{name}: {table.title}"), _WIDE)
     if report is not None:
-        command = _command([item.name for item in data_sets], click.get_current_context())
-        path = write_report(report, records, data_sets, chosen, settings, command, progress)
-        console.print(f"{path}", highlight=False, markup=False)
+        pages = report / f"reproduction{suffix}"
+        for item in progress.track(data_sets, "drawing"):
+            command = _command([item.name], click.get_current_context())
+            write_page(pages, records[item.name], item, chosen, settings, command)
+        console.print(f"{write_summary(pages)}", highlight=False, markup=False)
 
 
 @reproduce.command(short_help="What each setting of deep voting is worth.")

@@ -111,7 +111,7 @@ def ablation_page(records: Mapping[str, tuple[Record, Entries]], command: str) -
             _noise(record, entries),
             _base(entries),
         ]
-    parts += ["## Machine", *machines(records)]
+    parts += ["## Machine", *machines(entries for _, entries in records.values())]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,11 +1,10 @@
-"""``reproduction.md``: the protocol, the tables, the figures, and where the ranking differs."""
+"""The page of a data set: the protocol, the tables, the figures, and where the ranking differs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
@@ -13,9 +12,9 @@ from .breakdown import Breakdown, break_down, breakdown_table, contrast_text, me
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
 from .methods import METHODS, Method
-from .paper import Reversal, quoted_table, reversals
+from .paper import Reversal, reversals
 from .records import CONDITIONS, LITERAL, PRIMARY
-from .settings import Progress, Settings, evenly
+from .settings import Settings, evenly
 from .tables import (
     Entries,
     Record,
@@ -26,7 +25,7 @@ from .tables import (
     time_table,
 )
 
-__all__ = ["machines", "page", "write_report"]
+__all__ = ["machines", "page", "write_page"]
 
 Breakdowns = Mapping[str, Breakdown]  # by method
 
@@ -34,7 +33,7 @@ _PICTURED = 2  # images of every data set
 
 _INTRODUCTION = """\
 Deep voting beside the methods that its paper compares it with (Xie, Kong, Xing, Liu, Su, Yang,
-MICCAI 2015, Table 1), and some more, on open data: the paper's own images were not published."""
+MICCAI 2015, Table 1), and some more, on open data."""
 
 
 def _protocol(settings: Settings) -> str:
@@ -60,77 +59,74 @@ def _protocol(settings: Settings) -> str:
   numbers of annotations and detections, A − D, and of annotations and true positives, A − TP. The
   paper defines the second and prints figures that fit the first.
 - DV-1 and DV-3 ask for a patch per voter. Fast scanning gives the same bits, and is what found
-  their nuclei. Patches were really slid over test images ({settings.sliding_images} of every set):
+  their nuclei. Patches were really slid over test images ({settings.sliding_images} of them):
   every vote was the same to the bit, and so were the nuclei. Times of the two are of the sliding.
 - Times are of detection alone, from an image in memory to points."""
     if settings.steps is not None:
         text += f"\n- Trainings were cut to {settings.steps} steps."
     if settings.test_images is not None:
-        text += f"\n- Only {settings.test_images} test images of every set were looked at."
+        text += f"\n- Only {settings.test_images} test images were looked at."
     return text
 
 
 def page(
-    records: Mapping[str, tuple[Record, Entries]],
+    record: Record,
+    entries: Entries,
     settings: Settings,
     command: str,
-    pictures: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    breakdowns: Mapping[str, Breakdowns] = MappingProxyType({}),
+    pictures: Sequence[str] = (),
+    breakdowns: Breakdowns = MappingProxyType({}),
+    summary: str | None = None,
 ) -> str:
-    """The page in Markdown.
+    """The page of a data set in Markdown, whole in itself.
 
     Parameters
     ----------
-    records
-        By data set: the record, and its entries by method.
+    record
+        Of the data set.
+    entries
+        Those of its entries that are shown, by method.
     settings
         Of the run.
     command
         That makes this page.
     pictures
-        By data set, the files to show, relative to the page.
+        The files to show, relative to the page.
     breakdowns
-        By data set, of every method: which nuclei it finds.
+        Of every method: which nuclei it finds.
+    summary
+        Of all data sets, relative to the page.
     """
-    parts = ["# Reproduction of Table 1", _INTRODUCTION]
+    name = record["data_set"]["name"]
+    parts = [f"# {record['data_set']['title'] or name}", _INTRODUCTION]
+    if summary is not None:
+        parts[-1] += f" All data sets and the paper's figures: [the summary]({summary})."
     if settings.test_images is not None:
         parts.append("**A quick run: it shows that everything works, its figures mean nothing.**")
-    parts += [f"```\n{command}\n```", "## Protocol", _protocol(settings)]
-    for name, (record, entries) in records.items():
-        parts += _data_set(record, entries, breakdowns.get(name, {}))
-        parts += [f"![{name}]({file})" for file in pictures.get(name, ())]
-    shown = {key for _, entries in records.values() for key in entries}
-    parts += ["## Methods", _citations([METHODS[key] for key in METHODS if key in shown])]
-    parts += ["## The paper's figures", _PAPERS, markdown(quoted_table())]
-    parts += ["## Machine", *machines(records)]
+    parts += [f"```\n{command}\n```", "## Data", _about(record)]
+    parts += ["## Protocol", _protocol(settings)]
+    for condition in CONDITIONS:
+        table = score_table(record, entries, condition)
+        parts += [f"## {table.title[0].upper()}{table.title[1:]}", markdown(table)]
+    parts += ["## Times", markdown(time_table(record, entries))]
+    if breakdowns:
+        table = breakdown_table(breakdowns)
+        parts += [f"## {table.title}", _which_nuclei(record), markdown(table)]
+    parts += ["## Against the paper's ranking", _ranking(record, entries, breakdowns)]
+    parts += [f"![{name}]({file})" for file in pictures]
+    parts += ["## Machine", *machines([entries])]
     return "\n\n".join(parts) + "\n"
 
 
-_PAPERS = """\
-On 44 Ki67-stained images of neuroendocrine tumours, 400 × 400 pixels, as printed. An F1 there is a
-mean over images and not the harmonic mean of P and R beside it."""
-
-
-def _data_set(record: Record, entries: Entries, breakdowns: Breakdowns) -> list[str]:
-    about = record["data_set"]
-    images = record["test"]
-    parts = [
-        f"## {about['title'] or about['name']}",
+def _about(record: Record) -> str:
+    about, images = record["data_set"], record["test"]
+    return (
         f"`{about['name']}`: {len(images)} test images, "
         f"{sum(image['annotations'] for image in images):,} nuclei of a mean radius of "
         f"{about['radius']:g} px; {about['validation_fraction']:.0%} of the "
         f"training images are for validation. Licence: {about['licence']}. Source: "
-        f"{about['attribution']}.",
-    ]
-    for condition in CONDITIONS:
-        table = score_table(record, entries, condition)
-        parts += [f"### {table.title[0].upper()}{table.title[1:]}", markdown(table)]
-    parts += ["### Times", markdown(time_table(record, entries))]
-    if breakdowns:
-        table = breakdown_table(breakdowns)
-        parts += [f"### {table.title}", _which_nuclei(record), markdown(table)]
-    parts += ["### Against the paper's ranking", _ranking(record, entries, breakdowns)]
-    return parts
+        f"{about['attribution']}."
+    )
 
 
 def _ranking(record: Record, entries: Entries, breakdowns: Breakdowns) -> str:
@@ -164,60 +160,50 @@ nucleus), and the distance to the nearest other click. Then wrong detections per
 displaced, up to {radius:.3g} px from a nucleus, and elsewhere."""
 
 
-def _citations(methods: Sequence[Method]) -> str:
-    return "\n".join(f"- {method.name}: {method.citation}" for method in methods)
-
-
-def machines(records: Mapping[str, tuple[Record, Entries]]) -> list[str]:
-    """On which the entries were made: a line of each."""
+def machines(shown: Iterable[Entries]) -> list[str]:
+    """On which entries were made: a line of each."""
     seen: dict[str, None] = {}
-    for _, entries in records.values():
-        for entry in (entry for of in entries.values() for entry in of):
-            m = entry["machine"]
-            seen[
-                f"{m.get('gpu') or m['cpu']}, {m['threads']} threads, torch {m['torch']}, dvfast "
-                f"{m['dvfast']} at commit {m['commit'] or 'unknown'}."
-            ] = None
+    for entry in (entry for entries in shown for of in entries.values() for entry in of):
+        m = entry["machine"]
+        seen[
+            f"{m.get('gpu') or m['cpu']}, {m['threads']} threads, torch {m['torch']}, dvfast "
+            f"{m['dvfast']} at commit {m['commit'] or 'unknown'}."
+        ] = None
     return list(seen)
 
 
-def write_report(
+def write_page(
     folder: Path,
-    records: Mapping[str, dict[str, Any]],
-    data_sets: Sequence[DataSet],
+    record: Record,
+    data_set: DataSet,
     methods: Sequence[Method],
     settings: Settings,
     command: str,
-    progress: Progress,
 ) -> Path:
-    """Write the page, ``reproduction.csv`` and the figures into a folder; the path of the page."""
-    images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    keys = [method.key for method in methods]
-    chosen = {
-        name: (record, entries_of(record, keys, settings.seeds_of))
-        for name, record in records.items()
-    }
-    pictures: dict[str, list[str]] = {}
-    breakdowns: dict[str, Breakdowns] = {}
-    for data_set in progress.track(data_sets, "drawing"):
-        record, entries = chosen[data_set.name]
-        samples = evenly(pair_by_stem(data_set.test), settings.test_images)
-        nuclei = measure_nuclei(data_set, samples)
-        breakdowns[data_set.name] = {
-            key: break_down(nuclei, of, data_set.radius) for key, of in entries.items()
-        }
-        names = [f"reproduction-{data_set.name}-boxes.png"]
-        draw_boxes(images / names[0], record, entries, PRIMARY)
-        for number, index in enumerate(evenly(range(len(samples)), _PICTURED), 1):
-            names.append(f"reproduction-{data_set.name}-{number}.png")
-            target = images / names[-1]
-            draw_overlays(target, data_set, samples[index], entries, index, PRIMARY.share)
-        pictures[data_set.name] = [f"images/{name}" for name in names]
-    with atomic_path(folder / "reproduction.csv") as temporary:
-        temporary.write_text(csv_text(chosen), encoding="utf-8")
-    target = folder / "reproduction.md"
-    with atomic_path(target) as temporary:
-        text = page(chosen, settings, command, pictures, breakdowns)
+    """Write the page of a data set, ``NAME.md``, with ``NAME.csv`` and its figures.
+
+    Returns
+    -------
+    pathlib.Path
+        Of the page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = data_set.name
+    entries = entries_of(record, [method.key for method in methods], settings.seeds_of)
+    samples = evenly(pair_by_stem(data_set.test), settings.test_images)
+    nuclei = measure_nuclei(data_set, samples)
+    breakdowns = {key: break_down(nuclei, of, data_set.radius) for key, of in entries.items()}
+    pictures = [f"{name}-boxes.png"]
+    draw_boxes(folder / pictures[0], record, entries, PRIMARY)
+    for number, index in enumerate(evenly(range(len(samples)), _PICTURED), 1):
+        pictures.append(f"{name}-{number}.png")
+        target = folder / pictures[-1]
+        draw_overlays(target, data_set, samples[index], entries, index, PRIMARY.share)
+    with atomic_path(folder / f"{name}.csv") as temporary:
+        temporary.write_text(csv_text(record, entries), encoding="utf-8")
+    with atomic_path(folder / f"{name}.md") as temporary:
+        text = page(
+            record, entries, settings, command, pictures, breakdowns, f"../{folder.name}.md"
+        )
         temporary.write_text(text, encoding="utf-8")
-    return target
+    return folder / f"{name}.md"

@@ -127,24 +127,24 @@ _COLUMNS = [
 ]
 
 
-def csv_text(records: Mapping[str, tuple[Record, Entries]]) -> str:
-    """Every figure: a line for every data set, method and condition."""
+def csv_text(record: Record, entries: Entries) -> str:
+    """Every figure of a data set: a line for every condition and method."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for name, (record, entries) in records.items():
-        for condition in CONDITIONS:
-            for key, of in entries.items():
-                row = summarise(record, of, condition)
-                seconds, pixels, images = _times(record, of)
-                known = [e["preparation_seconds"] for e in of if e["preparation_seconds"]]
-                radius = condition.share * record["data_set"]["radius"]
-                writer.writerow(
-                    [name, key, METHODS[key].name, len(of), f"{radius:g}", condition.mode]
-                    + [_cell(value) for value in _flat(row)]
-                    + [_cell(seconds / images), _cell(pixels / seconds / 1e6)]
-                    + [_cell(float(np.mean(known)) if known else math.nan)]
-                )
+    about = record["data_set"]
+    for condition in CONDITIONS:
+        for key, of in entries.items():
+            row = summarise(record, of, condition)
+            seconds, pixels, images = _times(record, of)
+            known = [e["preparation_seconds"] for e in of if e["preparation_seconds"]]
+            radius = condition.share * about["radius"]
+            writer.writerow(
+                [about["name"], key, METHODS[key].name, len(of), f"{radius:g}", condition.mode]
+                + [_cell(value) for value in _flat(row)]
+                + [_cell(seconds / images), _cell(pixels / seconds / 1e6)]
+                + [_cell(float(np.mean(known)) if known else math.nan)]
+            )
     return text.getvalue()
 
 

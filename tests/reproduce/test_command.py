@@ -31,16 +31,17 @@ def test_from_images_to_a_page(tiles: Path, tmp_path: Path) -> None:
                  "--radius", 4, "--report", tmp_path / "report")  # fmt: skip
     result = table1(*arguments)
     assert result.exit_code == 0, result.output
-    for text in ("tiles: one-to-one, within 2 px", "ITCN", "blob_log", "reproduction.md"):
+    for text in ("tiles: one-to-one, within 2 px", "ITCN", "blob_log", "reproduction-quick.md"):
         assert text in result.output
-    page = (tmp_path / "report" / "reproduction.md").read_text()
+    assert (tmp_path / "report" / "reproduction-quick.md").is_file()
+    page = (tmp_path / "report" / "reproduction-quick" / "tiles.md").read_text()
     command = "dvfast reproduce table1 tiles -o runs/table1 --methods itcn,blob_log --quick "
     assert f"{command}--radius 4.0 --report docs" in page
     assert str(tmp_path) not in page
     again = table1(*arguments)
     assert "seed 0" in result.output
     assert "seed 0" not in again.output
-    assert (tmp_path / "report" / "reproduction.md").read_text() == page
+    assert (tmp_path / "report" / "reproduction-quick" / "tiles.md").read_text() == page
 
 
 def test_the_rows_are_listed() -> None:

@@ -15,15 +15,17 @@ from synthetic_tiles import write_tile
 
 from dvfast.bench.tables import markdown
 from dvfast.data import pair_by_stem
+from dvfast.errors import InputError
 from dvfast.reproduce import figures
 from dvfast.reproduce.breakdown import Breakdown
 from dvfast.reproduce.data_sets import KNOWN, data_set
 from dvfast.reproduce.figures import draw_boxes, draw_overlays
 from dvfast.reproduce.methods import METHODS
-from dvfast.reproduce.page import page, write_report
+from dvfast.reproduce.page import page, write_page
 from dvfast.reproduce.paper import TABLE_1, reversals
 from dvfast.reproduce.records import PRIMARY
-from dvfast.reproduce.settings import Progress, Settings
+from dvfast.reproduce.settings import Settings
+from dvfast.reproduce.summary import summary, summary_table, write_summary
 from dvfast.reproduce.tables import csv_text, entries_of, score_table, time_table
 
 TRUTHS = [[(10, 10), (50, 50)], [(20, 20)], [(30, 30), (60, 60)]]
@@ -71,7 +73,7 @@ def test_times_of_rows_that_slide_are_of_the_sliding(table: dict[str, Any]) -> N
 
 
 def test_every_figure_is_in_the_csv(table: dict[str, Any]) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text({"tiles": (table, entries_of(table))}))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(table, entries_of(table)))))
     assert len(rows) == 2 * 4
     first = rows[0]
     assert (first["method"], first["radius"], first["matching"]) == ("dv-1", "5", "one-to-one")
@@ -93,16 +95,15 @@ def test_seeds_that_were_not_asked_for_are_left_out(table: dict[str, Any]) -> No
 def test_a_ranking_unlike_the_papers_is_told_and_looked_into(table: dict[str, Any]) -> None:
     (found,) = reversals(table, entries_of(table))
     assert (found.ahead_there, found.ahead_here) == ("dv-1", "itcn")
-    chosen = {"tiles": (table, entries_of(table))}
-    text = page(chosen, Settings(), "a command")
+    text = page(table, entries_of(table), Settings(), "a command")
     assert "ITCN is ahead of DV-1 by 0.556" in text
-    assert "### Which nuclei are found" not in text
+    assert "## Which nuclei are found" not in text
     even, uneven = np.array([0.9, 0.9, 0.9]), np.array([0.1, 0.5, 0.9])
     looked = {
         "itcn": Breakdown({"contrast": even, "size": even, "distance": even}, 1.0, 2.0),
         "dv-1": Breakdown({"contrast": even, "size": uneven, "distance": even}, 3.0, 4.0),
     }
-    text = page(chosen, Settings(), "a command", breakdowns={"tiles": looked})
+    text = page(table, entries_of(table), Settings(), "a command", breakdowns=looked)
     assert "| DV-1 | 0.900 | 0.900 | 0.900 | 0.100 | 0.500 |" in text
     assert "most unevenly by size (small, middling, large): 0.90, 0.90, 0.90 against 0.10" in text
     assert "1 displaced and 2 elsewhere against 3 and 4" in text
@@ -112,7 +113,7 @@ def test_the_papers_ranking_is_not_told(table: dict[str, Any]) -> None:
     entries = table["entries"]
     entries["itcn/0"], entries["dv-1/0"] = entries["dv-1/0"], entries["itcn/0"]
     assert reversals(table, entries_of(table)) == []
-    text = page({"tiles": (table, entries_of(table))}, Settings(), "a command")
+    text = page(table, entries_of(table), Settings(), "a command")
     assert "No two methods are clearly in another order" in text
 
 
@@ -124,15 +125,15 @@ def test_a_difference_that_may_be_chance_is_no_other_ranking(table: dict[str, An
 
 
 def test_the_page_names_what_it_owes(table: dict[str, Any]) -> None:
-    text = page({"tiles": (table, entries_of(table))}, Settings(seeds=2), "dvfast reproduce it")
-    for words in ("dvfast reproduce it", "CC0", "nobody", "0.8152", "Byun", MACHINE["cpu"],
+    text = page(table, entries_of(table), Settings(seeds=2), "dvfast reproduce it")
+    for words in ("dvfast reproduce it", "CC0", "nobody", MACHINE["cpu"],
                   "seeds 0 to 1", "3 test images, 5 nuclei"):  # fmt: skip
         assert words in text
     settings = Settings(seeds=2, seeded=("itcn",))
-    text = page({"tiles": (table, entries_of(table))}, settings, "dvfast reproduce it")
+    text = page(table, entries_of(table), settings, "dvfast reproduce it")
     assert "seeds 0 to 1 for ITCN; 0 for the others" in text
     assert "quick" not in text
-    assert "quick" in page({"tiles": (table, entries_of(table))}, Settings(test_images=3), "")
+    assert "quick" in page(table, entries_of(table), Settings(test_images=3), "")
 
 
 def test_the_papers_methods_are_rows_here() -> None:
@@ -196,11 +197,45 @@ def test_boxes_are_drawn(tmp_path: Path, table: dict[str, Any]) -> None:
 def test_a_report_is_whole(tiles: Path, tmp_path: Path, table: dict[str, Any]) -> None:
     data = data_set(tiles, radius=10.0)
     methods = [METHODS["dv-1"], METHODS["itcn"]]
-    target = write_report(
-        tmp_path / "report", {"tiles": table}, [data], methods, Settings(), "it", Progress()
-    )
+    target = write_page(tmp_path / "report" / "pages", table, data, methods, Settings(), "it")
     text = target.read_text()
+    assert "(../pages.md)" in text
     shown = [line.split("(")[1][:-1] for line in text.splitlines() if line.startswith("![")]
     assert len(shown) == 3
     assert all((target.parent / name).stat().st_size > 1000 for name in shown)
-    assert (target.parent / "reproduction.csv").read_text().startswith("data_set,method,")
+    assert target.with_suffix(".csv").read_text().startswith("data_set,method,")
+    written = write_summary(target.parent)
+    assert written == tmp_path / "report" / "pages.md"
+    assert "- [tiles](pages/tiles.md)" in written.read_text()
+
+
+def figures_of(name: str, table: dict[str, Any]) -> list[dict[str, str]]:
+    lines = list(csv.DictReader(io.StringIO(csv_text(table, entries_of(table)))))
+    return [{**line, "data_set": name} for line in lines]
+
+
+def test_the_summary_has_the_best_of_every_data_set(table: dict[str, Any]) -> None:
+    figures = {"endonuke_ihc": figures_of("endonuke_ihc", table), "b": figures_of("b", table)}
+    for line in figures["b"]:
+        line["f1"] = {"dv-1": "0.91204", "itcn": "0.9118"}[line["method"]]
+    shown = summary_table(figures)
+    assert shown.headings[1:3] == ["`endonuke_ihc`, 10 px", "`endonuke_ihc`, 5 px"]
+    assert shown.rows == [
+        ["DV-1", "0.500", "0.500", "**0.912**", "**0.912**"],
+        ["ITCN", "**1.000**", "**1.000**", "**0.912**", "**0.912**"],
+    ]
+    figures["b"] = [line for line in figures["b"] if line["method"] == "itcn"]
+    assert [row[3] for row in summary_table(figures).rows] == ["", "**0.912**"]
+    text = summary(figures, "pages")
+    assert "- [EndoNuke: endometrium, DAB and haematoxylin](pages/endonuke_ihc.md)" in text
+    assert "- [b](pages/b.md)" in text
+    for words in ("0.8152", "Byun", "MICCAI 2015"):
+        assert words in text
+
+
+def test_the_summary_refuses_other_tables(tmp_path: Path) -> None:
+    (tmp_path / "reproduction").mkdir()
+    (tmp_path / "reproduction" / "points.csv").write_text("y,x\n1,2\n")
+    with pytest.raises(InputError, match=r"points\.csv: is not a table of"):
+        write_summary(tmp_path / "reproduction")
+    assert not (tmp_path / "reproduction.md").exists()
