@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dvfast.reproduce.records import matches
+from dvfast.reproduce.records import COMPARISON, matches
 
 MACHINE = {"cpu": "a machine", "threads": 1, "torch": "2", "dvfast": "0", "commit": "0123456"}
 RADIUS = 10.0
@@ -40,4 +40,4 @@ def record(truths: list[Any], entries: dict[str, dict[str, Any]]) -> dict[str, A
         {"stem": f"image_{i}", "height": 100, "width": 200, "annotations": len(truth)}
         for i, truth in enumerate(truths)
     ]
-    return {"data_set": about, "test": test, "entries": entries}
+    return {"format": COMPARISON.form, "data_set": about, "test": test, "entries": entries}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..training import TrainingConfig
 from ._arguments import check_positive
 
-# There are no offsets to weigh confidences against: one value, whatever the settings had.
-_UNUSED_LAMBDA = TrainingConfig().lam
+# There are no offsets to weigh confidences against, and no votes to make a density of: one value,
+# whatever the settings had.
+_UNUSED: dict[str, Any] = {"lam": TrainingConfig().lam, "density_weight": 0.0}
 
 __all__ = ["heat_map_regressor", "patch_classifier"]
 
@@ -28,7 +30,7 @@ def patch_classifier(config: TrainingConfig, *, radius: float) -> TrainingConfig
     Parameters
     ----------
     config
-        Of deep voting: everything but the question, and `lam`, is kept.
+        Of deep voting: everything but the question, `lam` and `density_weight` is kept.
     radius : float
         Patches whose centre lies within it of a click are positive; in pixels at which the network
         works, > 0.
@@ -51,7 +53,7 @@ def patch_classifier(config: TrainingConfig, *, radius: float) -> TrainingConfig
     ('classes', 1, 4.0)
     """
     check_positive(radius=radius)
-    return replace(config, target="classes", num_votes=1, target_radius=radius, lam=_UNUSED_LAMBDA)
+    return replace(config, target="classes", num_votes=1, target_radius=radius, **_UNUSED)
 
 
 def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfig:
@@ -68,7 +70,7 @@ def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfi
     Parameters
     ----------
     config
-        Of deep voting: everything but the question, and `lam`, is kept.
+        Of deep voting: everything but the question, `lam` and `density_weight` is kept.
     sigma : float
         Standard deviation of the Gaussian around a click, in pixels at which the network works,
         > 0.
@@ -90,4 +92,4 @@ def heat_map_regressor(config: TrainingConfig, *, sigma: float) -> TrainingConfi
     'heat_map'
     """
     check_positive(sigma=sigma)
-    return replace(config, target="heat_map", num_votes=1, target_radius=sigma, lam=_UNUSED_LAMBDA)
+    return replace(config, target="heat_map", num_votes=1, target_radius=sigma, **_UNUSED)

@@ -102,8 +102,8 @@ def reproduce() -> None:
     "--report",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write here: reproduction/NAME.md with its figures and NAME.csv, and the summary of all "
-    "such pages, reproduction.md.",
+    help="Write here: reproduction/NAME.md with its figures, NAME.csv, NAME.json, a record from "
+    "which a run in another folder can go on; and reproduction.md, the summary of such pages.",
 )
 @_radius
 @click.option("--stain", help="Where the nuclei are, for folders of your own. [default: dark]")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
+from ..data.json_files import write_json
 from .breakdown import Breakdown, break_down, breakdown_table, contrast_text, measure_nuclei
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
@@ -180,7 +181,7 @@ def write_page(
     settings: Settings,
     command: str,
 ) -> Path:
-    """Write the page of a data set, ``NAME.md``, with ``NAME.csv`` and its figures.
+    """Write the page of a data set, ``NAME.md``, with ``NAME.csv``, its figures and the record.
 
     Returns
     -------
@@ -199,6 +200,8 @@ def write_page(
         pictures.append(f"{name}-{number}.png")
         target = folder / pictures[-1]
         draw_overlays(target, data_set, samples[index], entries, index, PRIMARY.share)
+    # From which a run goes on, to do one row anew or to add one of one's own.
+    write_json(folder / f"{name}.json", record)
     with atomic_path(folder / f"{name}.csv") as temporary:
         temporary.write_text(csv_text(record, entries), encoding="utf-8")
     with atomic_path(folder / f"{name}.md") as temporary:

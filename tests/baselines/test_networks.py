@@ -61,6 +61,12 @@ def test_nothing_but_the_question_changes() -> None:
         assert {"target", "num_votes"} <= changed
 
 
+def test_without_votes_there_is_no_density_of_theirs() -> None:
+    base = TrainingConfig.modern(density_weight=10.0, lam=7.0)
+    for config in (patch_classifier(base, radius=3), heat_map_regressor(base, sigma=3)):
+        assert (config.density_weight, config.lam) == (0, TrainingConfig().lam)
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_lengths_are_positive(value: float) -> None:
     with pytest.raises(InputError, match="radius: came as"):

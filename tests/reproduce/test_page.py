@@ -23,7 +23,7 @@ from dvfast.reproduce.figures import draw_boxes, draw_overlays
 from dvfast.reproduce.methods import METHODS
 from dvfast.reproduce.page import page, write_page
 from dvfast.reproduce.paper import TABLE_1, reversals
-from dvfast.reproduce.records import PRIMARY
+from dvfast.reproduce.records import PRIMARY, load_record
 from dvfast.reproduce.settings import Settings
 from dvfast.reproduce.summary import summary, summary_table, write_summary
 from dvfast.reproduce.tables import csv_text, entries_of, score_table, time_table
@@ -204,6 +204,8 @@ def test_a_report_is_whole(tiles: Path, tmp_path: Path, table: dict[str, Any]) -
     assert len(shown) == 3
     assert all((target.parent / name).stat().st_size > 1000 for name in shown)
     assert target.with_suffix(".csv").read_text().startswith("data_set,method,")
+    kept = load_record(target.with_suffix(".json"))
+    assert kept["entries"].keys() == table["entries"].keys()
     written = write_summary(target.parent)
     assert written == tmp_path / "report" / "pages.md"
     assert "- [tiles](pages/tiles.md)" in written.read_text()
