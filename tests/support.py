@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from native import network
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dvfast
 from dvfast import reference
 from dvfast._library import cpu_info
+from dvfast.nn import VotingUNet
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -55,6 +57,22 @@ DENSITIES: dict[str, Callable[..., Tensor]] = {
     "parzen_density": dvfast.parzen_density,
     "parzen_density_disc": partial(dvfast.parzen_density, radius=9.0, area="disc"),
 }
+
+
+def small_unet(**settings: Any) -> VotingUNet:
+    """With normalisation as after training, and votes that differ from pixel to pixel."""
+    torch.manual_seed(0)
+    net = VotingUNet(**{"num_votes": 2, "channels": (4, 6, 8), **settings})
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.3)
+        net.head.weight.mul_(5)
+        net.head.bias.normal_()
+    return net.eval()
 
 
 def generator(seed: int) -> torch.Generator:

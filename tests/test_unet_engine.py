@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import generator, one_thread, over_threads
+from support import generator, one_thread, over_threads, small_unet
 from torch import Tensor, nn
 
 import dvfast
@@ -30,19 +30,8 @@ each_precision = pytest.mark.parametrize("precision", AGREEMENT)
 
 
 def small_net(**settings: Any) -> VotingUNet:
-    """With normalisation as after training, and channels that fill no block."""
-    torch.manual_seed(0)
-    net = VotingUNet(**{"num_votes": 2, "channels": (4, 20, 8), "output_stride": 2, **settings})
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 2)
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.3)
-        net.head.weight.mul_(5)
-        net.head.bias.normal_()
-    return net.eval()
+    """With channels that fill no block."""
+    return small_unet(**{"channels": (4, 20, 8), "output_stride": 2, **settings})
 
 
 @pytest.fixture

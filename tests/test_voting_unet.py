@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import generator
+from support import generator, small_unet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,19 +18,7 @@ from dvfast.scan import can_scan, check_precision, pad_image
 
 
 def small_net(**settings: Any) -> VotingUNet:
-    """With normalisation as after training, and votes that differ from pixel to pixel."""
-    torch.manual_seed(0)
-    net = VotingUNet(**{"num_votes": 2, "channels": (4, 6, 8), **settings})
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 2)
-                module.weight.uniform_(0.5, 2)
-                module.bias.normal_()
-        net.head.weight.mul_(10)
-        net.head.bias.normal_()
-    return net.double().eval()
+    return small_unet(**settings).double()
 
 
 def random_image(*shape: int, seed: int = 0) -> Tensor:
