@@ -30,6 +30,8 @@ class Matching:
         (index of the detection, index of the annotation), sorted by detection.
     distances : numpy.ndarray [m], float64
         The distance of each pair in pixels.
+    displacements : numpy.ndarray [m, 2], float64
+        The way (y, x) from the annotation of each pair to its detection, in pixels.
     true_positives : int
         Detections that count as right: m.
     false_positives : int
@@ -42,6 +44,7 @@ class Matching:
 
     pairs: NDArray[np.int64]
     distances: NDArray[np.float64]
+    displacements: NDArray[np.float64]
     true_positives: int
     false_positives: int
     found: int
@@ -115,6 +118,7 @@ def match_points(
     return Matching(
         pairs=np.column_stack((rows[chosen], columns[chosen])),
         distances=distances[chosen],
+        displacements=detected[rows[chosen]] - annotated[columns[chosen]],
         true_positives=len(chosen),
         false_positives=len(detected) - len(chosen),
         found=found,

@@ -84,6 +84,10 @@ class Evaluation:
         kind.
     distance : Spread
         mu_d and sigma_d: over all matched pairs of all images, in pixels.
+    displacement : tuple of float
+        Mean way (y, x) from an annotation to its detection, in pixels; NaN where there is no pair.
+        Far from 0 along both axes, by about half a pixel, it tells of annotations whose origin is
+        the corner of a pixel and not its centre.
     count_error : Spread
         mu_n and sigma_n over images of ``|annotations - detections|``, which fits the figures the
         paper prints.
@@ -97,6 +101,7 @@ class Evaluation:
     micro: Scores
     macro: Scores
     distance: Spread
+    displacement: tuple[float, float]
     count_error: Spread
     missed: Spread
 
@@ -131,6 +136,8 @@ class Evaluation:
             ("|annotations - true positives|", self.missed),
         ):
             lines.append(f"{name:<30}  {spread.mean:.3f} ± {spread.std:.3f}")
+        y, x = self.displacement
+        lines.insert(-2, f"{'mean displacement (y, x), px':<30}  {y:+.3f}, {x:+.3f}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -219,6 +226,7 @@ def evaluate_points(
             )
         ),
         distance=_spread(np.concatenate([matching.distances for matching in matchings])),
+        displacement=_displacement(matchings),
         count_error=_spread([abs(image.annotations - image.detections) for image in images]),
         missed=_spread([abs(image.annotations - image.true_positives) for image in images]),
     )
@@ -251,6 +259,12 @@ def _scores(true_positives: int, false_positives: int, found: int, false_negativ
     if not true_positives:
         return Scores(precision, recall, 0.0)
     return Scores(precision, recall, 2 * precision * recall / (precision + recall))
+
+
+def _displacement(matchings: Sequence[Matching]) -> tuple[float, float]:
+    ways = np.concatenate([matching.displacements for matching in matchings])
+    y, x = ways.mean(axis=0) if len(ways) else (math.nan, math.nan)
+    return float(y), float(x)
 
 
 def _spread(values: ArrayLike) -> Spread:

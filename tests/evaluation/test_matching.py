@@ -43,6 +43,7 @@ def check_consistent(m: Matching, detections: Points, annotations: Points, radiu
     assert m.found + m.false_negatives == len(annotations)
     lengths = np.hypot(*(detections[m.pairs[:, 0]] - annotations[m.pairs[:, 1]]).T)
     assert np.array_equal(m.distances, lengths)
+    assert np.array_equal(np.hypot(*m.displacements.T), lengths)
     assert (m.distances <= radius).all()
 
 

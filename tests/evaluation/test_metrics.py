@@ -41,6 +41,8 @@ def test_figures_by_hand() -> None:
     # Distances 1, 3, 2 pooled; |4 - 3|, |1 - 1|; |4 - 2|, |1 - 1|.
     assert e.distance.mean == pytest.approx(2)
     assert e.distance.std == pytest.approx(math.sqrt(2 / 3))
+    # (0, 1), (0, 3) and (0, 2), from annotations to detections.
+    assert e.displacement == pytest.approx((0, 2))
     assert (e.count_error.mean, e.count_error.std) == (0.5, 0.5)
     assert (e.missed.mean, e.missed.std) == (1, 1)
     assert (e.total("true_positives"), e.total("annotations")) == (3, 5)
@@ -71,6 +73,15 @@ def test_zero_over_zero(pair: Any, expected: float, mode: Any) -> None:
         assert (scores.precision, scores.recall, scores.f1) == (expected,) * 3
     assert math.isnan(e.distance.mean)
     assert math.isnan(e.distance.std)
+    assert all(map(math.isnan, e.displacement))
+    assert e.to_dict()["displacement"] == [None, None]
+
+
+@pytest.mark.parametrize("mode", ["one-to-one", "literal"])
+def test_another_origin_shows_in_the_displacement(mode: Any) -> None:
+    centres = np.random.default_rng(0).uniform(0, 200, (50, 2))
+    e = evaluate_points([(centres, centres + 0.5)], 0.8, mode)
+    assert e.displacement == pytest.approx((-0.5, -0.5))
 
 
 def test_empty_image_raises_the_macro_scores_only() -> None:
@@ -121,6 +132,7 @@ def test_table() -> None:
         "micro      0.7500  0.6000 0.6667",
         "macro      0.8333  0.7500 0.7857",
         "distance of true positives, px  2.000 ± 0.816",
+        "mean displacement (y, x), px +0.000, +2.000",
         "|annotations - detections| 0.500 ± 0.500",
         "|annotations - true positives| 1.000 ± 1.000",
     ):
