@@ -50,6 +50,9 @@ class DataSet:
         Widths of the levels of U-Nets.
     unet_lam : float
         λ of the voting U-Net: less where the centres of nuclei are known exactly.
+    unet_density_weight : float
+        Of the voting U-Net: above 0 where touching nuclei differ much in size, and what all votes
+        make together says more than each alone.
     patch_steps, unet_steps : int
         Of training, for patch networks and U-Nets: fewer where there is less to learn from.
     reach : float
@@ -75,6 +78,7 @@ class DataSet:
     unet_channels: tuple[int, ...] = (24, 48, 96, 192)
     reach: float = 0.75
     unet_lam: float = 384.0
+    unet_density_weight: float = 0.0
     patch_steps: int = 5000
     unet_steps: int = 2500
     image_pixel_size: float | None = None
@@ -142,6 +146,7 @@ KNOWN: Mapping[str, DataSet] = MappingProxyType(
                 unet_channels=(24, 48, 96, 128, 192),
                 reach=1.1,
                 unet_lam=100.0,
+                unet_density_weight=100.0,
                 augmentation=_COLOURFUL,
                 validation_fraction=0.25,
                 title="BBBC038, purple-stained tissue of several magnifications",

@@ -123,6 +123,7 @@ def _unet(data_set: DataSet, smoothing: float = 0.27) -> TrainingConfig:
         smoothing,
         steps=data_set.unet_steps,
         channels=data_set.unet_channels,
+        density_weight=data_set.unet_density_weight,
     )
     return replace(config, lam=data_set.unet_lam)
 

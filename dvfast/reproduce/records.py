@@ -87,6 +87,10 @@ LITERAL = Condition(_HALF, "literal")  # how the paper counts
 CONDITIONS = (PRIMARY, Condition(_WHOLE, "one-to-one"), LITERAL, Condition(_WHOLE, "literal"))
 
 
+# Settings that entries depend on, and not the head of a record: an entry's key knows them.
+_OF_TRAININGS = ("folder", "augmentation", "unet_channels", "unet_lam", "unet_density_weight")
+
+
 def matches(points: NDArray[Any], truth: NDArray[Any], radius: float) -> dict[str, list[float]]:
     """For every condition: true positives, annotations found, sum of distances, and of squares."""
     result = {}
@@ -119,9 +123,7 @@ class Record:
     ) -> None:
         """Go on with the file at `path`, unless it is about other data or other images."""
         described = {
-            name: value
-            for name, value in asdict(data_set).items()
-            if name not in ("folder", "augmentation", "unet_channels", "unet_lam")
+            name: value for name, value in asdict(data_set).items() if name not in _OF_TRAININGS
         }
         head = {
             "format": kind.form,
