@@ -31,9 +31,9 @@ _SEED = 0
 @click.option("--only", multiple=True, metavar="NAME", help="Such as histology or ihc-patch.")
 def main(folder: Path, only: tuple[str, ...]) -> None:
     for data_set, name in _NAMES.items():
-        record = load_record(folder / f"{data_set}.json")
         for row, suffix in _ROWS.items():
             if not only or f"{name}{suffix}" in only:
+                record = load_record(folder / f"{data_set}.json")
                 target = _WEIGHTS / f"{name}{suffix}.safetensors"
                 _ship(folder / "trainings" / data_set, record, row, target)
 

@@ -26,8 +26,9 @@ of positions and counts under four ways of counting, times, which nuclei are fou
 
 _ONE_TO_ONE = """\
 F1 on `test/`, of the counts of all images together, one detection for one annotation: within the
-mean radius of a nucleus, and, as in the paper, within half of it. The best of a column is bold;
-whether it is clearly better, the intervals on the pages tell."""
+mean radius of a nucleus, and, as in the paper, within half of it; the mean of a row's seeds, where
+it has several. The best of a column is bold; whether it is clearly better, the intervals on the
+pages tell."""
 
 _PAPERS = """\
 On 44 Ki67-stained images of neuroendocrine tumours, 400 × 400 pixels, as printed. An F1 there is a
