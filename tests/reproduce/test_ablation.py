@@ -92,8 +92,8 @@ FOLLOWS = {
     "augmentation": {"augmentation.brightness", "augmentation.stain_exchange"},
     "paper": {"augmentation.brightness", "augmentation.stain_exchange", "target_radius"},
     "scale": {"detection.window", "detection.min_distance"},
-    "unet": SCALE | {"lam", "crop_stride", "detection.stride", "detection.window",
-                        "detection.min_distance"},
+    "unet": SCALE | {"lam", "density_weight", "crop_stride", "detection.stride",
+                        "detection.window", "detection.min_distance"},
 }  # fmt: skip
 
 
