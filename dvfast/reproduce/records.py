@@ -87,8 +87,11 @@ LITERAL = Condition(_HALF, "literal")  # how the paper counts
 CONDITIONS = (PRIMARY, Condition(_WHOLE, "one-to-one"), LITERAL, Condition(_WHOLE, "literal"))
 
 
-# Settings that entries depend on, and not the head of a record: an entry's key knows them.
-_OF_TRAININGS = ("folder", "augmentation", "unet_channels", "unet_lam", "unet_density_weight")
+# What trainings depend on is in the keys of the entries: where it changes, others stay.
+_OF_TRAININGS = (
+    *("folder", "augmentation", "normalization", "scale", "unet_scale", "reach"),
+    *("patch_steps", "unet_steps", "unet_channels", "unet_lam", "unet_density_weight"),
+)
 
 
 def matches(points: NDArray[Any], truth: NDArray[Any], radius: float) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,23 @@ def test_what_is_outdated_is_done_anew(
     clicks = data.train / "tile_0.csv"
     clicks.write_text(clicks.read_text() + "1,1\n")
     assert run() == ["itcn/0", "default/0"]
+
+
+def test_other_settings_of_trainings_leave_other_entries(
+    data: DataSet, tmp_path: Path, prepared: list[str]
+) -> None:
+    network = Network("reaching", lambda of: tiny_config(radius=of.radius, lam=of.unet_lam))
+    reaching = Method("dv-u", "DV-U", "", network)
+
+    def run(of: DataSet) -> list[str]:
+        prepared.clear()
+        compare([of], [ITCN, reaching], tmp_path / "out", SETTINGS)
+        return list(prepared)
+
+    assert run(data) == ["itcn/0", "dv-u/0"]
+    assert run(replace(data, unet_lam=7.0)) == ["dv-u/0"]
+    assert run(replace(data, unet_lam=7.0, reach=2.0, unet_steps=9, scale=0.4)) == []
+    assert run(replace(data, unet_lam=7.0, validation_fraction=0.4)) == ["itcn/0", "dv-u/0"]
 
 
 def test_test_images_never_reach_training_or_tuning(

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dvfast.reproduce import records
 from dvfast.reproduce.data_sets import KNOWN
+from dvfast.reproduce.methods import METHODS
+from dvfast.reproduce.preparation import recipe
+from dvfast.reproduce.records import key_of, load_record
+from dvfast.reproduce.settings import Settings
 from dvfast.reproduce.summary import write_summary
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -47,3 +52,16 @@ def test_the_summary_is_of_these_pages(tmp_path: Path) -> None:
         (pages / path.name).write_bytes(path.read_bytes())
     published = (DOCS / "reproduction.md").read_text(encoding="utf-8")
     assert write_summary(pages).read_text(encoding="utf-8") == published
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.json")), ids=lambda path: path.stem)
+def test_its_rows_come_of_the_settings_of_today(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = load_record(path)
+    data_set, data = KNOWN[path.stem], record["data_set"]["fingerprint"]
+    for name, entry in record["entries"].items():
+        method, _, seed = name.rpartition("/")
+        monkeypatch.setattr(records, "__version__", entry["machine"]["dvfast"])
+        what = recipe(METHODS[method], data_set, int(seed), Settings(tuning_images=10))
+        assert entry["key"] == key_of(**what, data=data), name
