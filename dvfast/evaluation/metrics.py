@@ -130,14 +130,13 @@ class Evaluation:
             lines.append(
                 f"{name:<6}  {scores.precision:9.4f}  {scores.recall:6.4f}  {scores.f1:5.4f}"
             )
-        for name, spread in (
-            ("distance of true positives, px", self.distance),
-            ("|annotations - detections|", self.count_error),
-            ("|annotations - true positives|", self.missed),
+        for name, text in (
+            ("distance of true positives, px", _spread_text(self.distance)),
+            ("mean displacement (y, x), px", "{:+.3f}, {:+.3f}".format(*self.displacement)),
+            ("|annotations - detections|", _spread_text(self.count_error)),
+            ("|annotations - true positives|", _spread_text(self.missed)),
         ):
-            lines.append(f"{name:<30}  {spread.mean:.3f} ± {spread.std:.3f}")
-        y, x = self.displacement
-        lines.insert(-2, f"{'mean displacement (y, x), px':<30}  {y:+.3f}, {x:+.3f}")
+            lines.append(f"{name:<30}  {text}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -272,6 +271,10 @@ def _spread(values: ArrayLike) -> Spread:
     if not array.size:
         return Spread(math.nan, math.nan)
     return Spread(float(array.mean()), float(array.std()))
+
+
+def _spread_text(spread: Spread) -> str:
+    return f"{spread.mean:.3f} ± {spread.std:.3f}"
 
 
 def _without_nan(value: Any) -> Any:

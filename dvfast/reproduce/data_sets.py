@@ -51,8 +51,8 @@ class DataSet:
     unet_lam : float
         λ of the voting U-Net: less where the centres of nuclei are known exactly.
     unet_density_weight : float
-        Of the voting U-Net: above 0 where touching nuclei differ much in size, and what all votes
-        make together says more than each alone.
+        Of the voting U-Net: above 0 where centres are known exactly and training through the
+        density places nuclei better.
     patch_steps, unet_steps : int
         Of training, for patch networks and U-Nets: fewer where there is less to learn from.
     reach : float
