@@ -63,7 +63,7 @@ $(STAMPS)/environment: pyproject.toml
 
 # Without isolation: the torch of this environment is the one to build against.
 $(STAMPS)/build: $(STAMPS)/environment $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,baselines]'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,baselines,slides]'
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/environment

@@ -24,7 +24,7 @@ from .functional import (
 from .scan import scan
 
 if TYPE_CHECKING:
-    from .detection import DetectionResult, DetectionSettings, Detector
+    from .detection import DetectionResult, DetectionSettings, Detector, SlideResult
     from .evaluation import Evaluation
     from .evaluation.evaluate import evaluate
     from .training import FitResult, TrainingConfig
@@ -38,6 +38,7 @@ __all__ = [
     "Detector",
     "Evaluation",
     "FitResult",
+    "SlideResult",
     "TrainingConfig",
     "build_info",
     "evaluate",
@@ -60,6 +61,7 @@ _LATER = {
     "Detector": "detection",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
+    "SlideResult": "detection",
     "FitResult": "training",
     "TrainingConfig": "training",
     "fit": "training",

@@ -29,6 +29,7 @@ __all__ = [
     "Precision",
     "can_scan",
     "check_precision",
+    "crop_grid",
     "pad_image",
     "scan",
 ]
@@ -165,6 +166,17 @@ def check_precision(net: VotingNetwork, precision: Precision, mode: str) -> None
         return
     reason = why_not(net)
     _check_precision(precision, mode, None if reason else engine_of(net), reason)
+
+
+def crop_grid(net: VotingNetwork, stride: int, precision: Precision) -> int:
+    """Crops that begin at a multiple of this have the votes of the whole, given what they reach.
+
+    Not to the bit where a fast algorithm cuts large images by its own measure.
+    """
+    grid = math.lcm(stride, net.grid, net.output_stride)
+    if isinstance(net, DeepVotingNet) and why_not(net) is None:
+        grid = math.lcm(grid, *(stride * side for side in engine_of(net).block(precision, stride)))
+    return grid
 
 
 def can_scan(net: VotingNetwork, precision: Precision) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
@@ -15,6 +15,7 @@ from ..errors import InputError
 from .app import app, detection_options, finite, load_detector, tracked
 
 if TYPE_CHECKING:
+    from ..detection import DetectionResult, Detector, SlideResult
     from ..evaluation import MatchMode
     from ..scan import Precision
 
@@ -39,12 +40,20 @@ _FORMATS = ("csv", "geojson", "png")
     help="What to write into a folder; may be repeated. [default: all]",
 )
 @click.option("--mode", type=click.Choice(["fast", "sliding"]), default="fast", show_default=True)
+@click.option(
+    "--region",
+    nargs=4,
+    type=click.IntRange(min=0),
+    metavar="TOP LEFT HEIGHT WIDTH",
+    help="Only the nuclei within this part, in pixels at full resolution.",
+)
 @detection_options
 def detect(
     images: tuple[str, ...],
     output: Path,
     formats: tuple[str, ...],
     mode: Literal["fast", "sliding"],
+    region: tuple[int, int, int, int] | None,
     weights: str,
     stride: int | None,
     precision: Precision,
@@ -56,16 +65,19 @@ def detect(
     """Find the nuclei of every IMAGE: PNG, JPEG or TIFF files, folders, or quoted patterns.
 
     \b
-    dvfast detect slide.tif -o slide.geojson     one image, for QuPath
+    dvfast detect slide.svs -o slide.geojson     a whole slide, for QuPath
     dvfast detect 'tiles/*.png' -o out           CSV, GeoJSON and overlay of each
 
     CSV has the columns y, x, score, in pixels with the centre of the first at (0, 0). An image that
     cannot be read is reported, the others are done, and the exit code is 1.
+
+    Slides (SVS, NDPI, MRXS, SCN, BIF, VMS, large TIFF files) are read and worked on tile by tile,
+    at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`.
     """
     from ..data import list_images
     from ..scan import check_precision
 
-    paths = list_images(images)
+    paths = list_images(images, slides=True)
     single = output.suffix.lower().lstrip(".") in (*_FORMATS, "json")
     if output.suffix and not single and not output.is_dir():
         raise click.UsageError(
@@ -87,9 +99,11 @@ def detect(
         task = progress.add_task("detecting", total=len(paths))
         for done, path in enumerate(paths):
             try:
-                result = detector.detect(
+                result = _detect(
+                    detector,
                     path,
-                    mode=mode,
+                    mode,
+                    region,
                     stride=stride,
                     precision=precision,
                     threshold=threshold,
@@ -161,6 +175,24 @@ def evaluate(
         document = {mode: evaluation.to_dict() for mode, evaluation in evaluations.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _detect(
+    detector: Detector,
+    path: Path,
+    mode: Literal["fast", "sliding"],
+    region: tuple[int, int, int, int] | None,
+    **how: Any,
+) -> DetectionResult | SlideResult:
+    from ..data import open_slide, slide_of
+
+    slide = slide_of(path) if region is None else open_slide(path)
+    if slide is None:
+        return detector.detect(path, mode=mode, **how)
+    with slide:
+        if mode != "fast":
+            raise InputError(f"{path}: mode {mode!r} is for images and not for slides; use 'fast'")
+        return detector.detect_slide(slide, region=region, **how)
 
 
 def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:

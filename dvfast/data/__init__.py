@@ -13,6 +13,7 @@ from .clicks import (
 from .files import Sample, atomic_path, load_sample, pair_by_stem
 from .images import (
     IMAGE_SUFFIXES,
+    SLIDE_SUFFIXES,
     image_to_tensor,
     list_images,
     normalize,
@@ -21,11 +22,15 @@ from .images import (
     resample_points,
 )
 from .points import check_points, check_scores
+from .slides import ArraySlide, Slide, open_slide, slide_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "POINT_SUFFIXES",
+    "SLIDE_SUFFIXES",
+    "ArraySlide",
     "Sample",
+    "Slide",
     "atomic_path",
     "check_points",
     "check_scores",
@@ -34,11 +39,13 @@ __all__ = [
     "list_images",
     "load_sample",
     "normalize",
+    "open_slide",
     "pair_by_stem",
     "read_image",
     "read_points",
     "resample",
     "resample_points",
+    "slide_of",
     "to_corner_origin",
     "write_csv",
     "write_geojson",

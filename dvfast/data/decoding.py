@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
-__all__ = ["decode_pillow", "decode_tiff"]
+__all__ = ["decode_pillow", "decode_tiff", "pillow_size", "tiff_size"]
 
 
 def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDArray[Any]:
@@ -53,6 +53,15 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
     except Exception as error:
         # Decoders raise anything on corrupt data: OSError, SyntaxError, struct.error, zlib.error.
         raise InputError(f"{path}: the image is damaged or truncated: {error}") from error
+
+
+def pillow_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tuple[int, int]:
+    """(H, W) by the head of the file, not turned; (0, 0) if there is none."""
+    try:
+        with Image.open(path, formats=formats) as image:
+            return image.height, image.width
+    except Exception:
+        return 0, 0
 
 
 def _pillow_to_array(path: Path, image: Image.Image) -> NDArray[Any]:
@@ -113,12 +122,24 @@ def decode_tiff(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: the TIFF is damaged or truncated: {error}") from error
 
 
+def tiff_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the first page, by its head; (0, 0) if there is none."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page: Any = tiff.pages.first
+            return int(page.imagelength), int(page.imagewidth)
+    except Exception:
+        return 0, 0
+
+
 def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
     if len(tiff.series) != 1:
         shapes = ", ".join("x".join(map(str, series.shape)) for series in tiff.series[:4])
         raise InputError(
             f"{path}: holds {len(tiff.series)} images ({shapes or 'no pages'}), expected one; "
-            "export the one to be analysed"
+            "export the one to be analysed, or give a whole slide to Detector.detect_slide"
         )
     series = tiff.series[0]
     if series.axes not in ("YX", "YXS", "SYX"):

@@ -14,27 +14,32 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .decoding import decode_pillow, decode_tiff
+from .decoding import decode_pillow, decode_tiff, pillow_size, tiff_size
 from .paths import existing_file, visible_files
 
 __all__ = [
+    "EXPOSURE_PERCENTILES",
     "IMAGE_SUFFIXES",
     "NORMALIZATIONS",
+    "SLIDE_SUFFIXES",
+    "image_size",
     "image_to_tensor",
     "list_images",
     "normalize",
     "read_image",
     "resample",
     "resample_points",
+    "stretch",
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
 
 NORMALIZATIONS = ("none", "percentiles")
 
 # Few pixels may be darker or brighter than what becomes 0 and 1. An image of less contrast than the
 # last number has no content: its noise is not stretched any further.
-_DARK_PERCENTILE, _BRIGHT_PERCENTILE = 1.0, 99.8
+EXPOSURE_PERCENTILES = (1.0, 99.8)
 _LEAST_CONTRAST = 0.02
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -67,15 +72,27 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
         file.
     """
     path = existing_file(path)
-    try:
-        with open(path, "rb") as file:
-            signature = file.read(4)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
-    image = decode_tiff(path) if signature in _TIFF_SIGNATURES else decode_pillow(path)
+    image = decode_tiff(path) if _is_tiff(path) else decode_pillow(path)
     if 0 in image.shape:
         raise InputError(f"{path}: the image has no pixels, its shape is {list(image.shape)}")
     return np.ascontiguousarray(image)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(H, W) of what :func:`read_image` would read, from the head of the file alone.
+
+    (0, 0) where the head cannot be read: :func:`read_image` says why.
+    """
+    path = existing_file(path)
+    return tiff_size(path) if _is_tiff(path) else pillow_size(path)
+
+
+def _is_tiff(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _TIFF_SIGNATURES
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
 def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
@@ -183,12 +200,18 @@ def normalize(image: torch.Tensor, normalization: str) -> torch.Tensor:
     if normalization == "none":
         return image
     # NumPy's, as torch.quantile takes 16 million values at most.
-    values = image.detach().cpu().numpy()
-    low, high = np.percentile(values, (_DARK_PERCENTILE, _BRIGHT_PERCENTILE))
-    return ((image - float(low)) / max(float(high - low), _LEAST_CONTRAST)).clamp(0, 1)
+    low, high = np.percentile(image.detach().cpu().numpy(), EXPOSURE_PERCENTILES)
+    return stretch(image, float(low), float(high))
 
 
-def list_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+def stretch(image: torch.Tensor, dark: float, bright: float) -> torch.Tensor:
+    """Map one value to 0 and another to 1, linearly, as :func:`normalize` does; clip the rest."""
+    return ((image - dark) / max(bright - dark, _LEAST_CONTRAST)).clamp(0, 1)
+
+
+def list_images(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, slides: bool = False
+) -> list[Path]:
     """Expand files, folders and glob patterns into image files.
 
     A file is taken as given; of a folder, the images directly inside; of a pattern (``*``, ``?``,
@@ -198,6 +221,8 @@ def list_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
     ----------
     inputs : path or iterable of paths
         In the order in which the images are wanted.
+    slides : bool
+        Whether the files of slide scanners are images too: `SLIDE_SUFFIXES`.
 
     Returns
     -------
@@ -210,16 +235,17 @@ def list_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
         If one of `inputs`, or all of them together, gives no image.
     """
     items = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) if slides else IMAGE_SUFFIXES
     found: dict[str, Path] = {}
     for item in items:
-        for path in _expand(item):
+        for path in _expand(item, suffixes):
             found.setdefault(os.path.realpath(path), path)
     if not found:
         raise InputError("inputs: came empty, expected image files, folders or patterns")
     return list(found.values())
 
 
-def _expand(item: str | os.PathLike[str]) -> list[Path]:
+def _expand(item: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[Path]:
     path = Path(item)
     if path.is_dir():
         candidates, what = visible_files(path), "holds no images"
@@ -230,9 +256,9 @@ def _expand(item: str | os.PathLike[str]) -> list[Path]:
         candidates, what = [Path(m) for m in matches if os.path.isfile(m)], "matches no images"
     else:
         raise InputError(f"{item}: no such file or folder")
-    images = [p for p in candidates if p.suffix.lower() in IMAGE_SUFFIXES]
+    images = [p for p in candidates if p.suffix.lower() in suffixes]
     if not images:
-        raise InputError(f"{item}: {what} ({', '.join(IMAGE_SUFFIXES)})")
+        raise InputError(f"{item}: {what} ({', '.join(suffixes)})")
     return images
 
 

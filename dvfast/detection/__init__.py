@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .detector import Detector
 from .graph import DetectionGraph
-from .result import DetectionResult
+from .result import DetectionResult, SlideResult
 from .settings import DetectionSettings
 
-__all__ = ["DetectionGraph", "DetectionResult", "DetectionSettings", "Detector"]
+__all__ = ["DetectionGraph", "DetectionResult", "DetectionSettings", "Detector", "SlideResult"]

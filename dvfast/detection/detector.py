@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -14,14 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data import image_to_tensor, normalize, resample, resample_points
+from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
 from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
 from .orientations import peaks_of_orientations
 from .peaks import Peaks, density_peaks
-from .result import DetectionResult, as_image
+from .result import DetectionResult, SlideResult, as_image
 from .settings import DetectionSettings
+from .slide import detect_tiles
+from .tiling import Region, View
 
 __all__ = ["Detector"]
 
@@ -169,12 +173,7 @@ class Detector:
         size = (tensor.shape[1], tensor.shape[2])
         found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
         void = int(found.num_void)
-        if void:
-            warnings.warn(
-                f"{void} votes were NaN or infinite and did not count; is the network sound?",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        _warn_of_void(void)
         return DetectionResult(
             points=resample_points(found.points.double().cpu().numpy(), size, pixels.shape[:2]),
             scores=found.scores.double().cpu().numpy(),
@@ -182,6 +181,105 @@ class Detector:
             image=pixels,
             num_void=void,
         )
+
+    @torch.no_grad()
+    def detect_slide(
+        self,
+        slide: Slide | NDArray[Any] | str | os.PathLike[str],
+        *,
+        region: Region | None = None,
+        stride: int | None = None,
+        precision: Precision = "float32",
+        threshold: float | None = None,
+        orientations: int | None = None,
+        pixel_size: float | None = None,
+        tile_size: int = 4096,
+        progress: Callable[[float], object] | None = None,
+    ) -> SlideResult:
+        """Find the nuclei of a whole slide, tile by tile.
+
+        Points and scores are those that :meth:`detect` would find in all of it at once, whatever
+        the tiles: to the bit in ``"exact"`` precision where the slide's pixels are those of the
+        network, or 2, 4, ... times as many; otherwise but for rounding. Votes longer than 64 pixels
+        at the network's scale do not count. Where all pixels of a neighbourhood differ by less than
+        5 % of the range, there is nothing, and no time is spent.
+
+        Parameters
+        ----------
+        slide
+            A file of a slide scanner (SVS, NDPI, MRXS, SCN, BIF, VMS, tiled TIFF, ...), for which
+            OpenSlide must be there (``pip install 'dvfast[slides]'``); any other image, by file or
+            as an array or memory map ``[H, W]`` or ``[H, W, 3]``; or what
+            :func:`dvfast.data.open_slide` opened. Of a pyramid the level is read that suits the
+            network.
+        region
+            ``(top, left, height, width)`` in pixels at full resolution: only the nuclei whose
+            centres lie within, found as in the whole slide.
+        stride, precision, threshold, orientations
+            As for :meth:`detect`.
+        pixel_size
+            Micrometres per pixel at full resolution; what the slide says of itself unless given.
+        tile_size
+            Side of a tile, in pixels at the network's scale. Memory is about 70 bytes for each of
+            its pixels, whatever the size of the slide.
+        progress
+            Called with the share that is done, from 0 to 1.
+
+        Returns
+        -------
+        SlideResult
+            Points in pixels at full resolution.
+
+        Raises
+        ------
+        InputError
+            If the slide or its pixel size cannot be read, or it does not tell its pixel size and
+            the network must know it.
+        ValueError
+            If an argument is out of range.
+
+        Examples
+        --------
+        >>> import dvfast, skimage
+        >>> detector = dvfast.Detector.from_pretrained("ihc")
+        >>> image = skimage.data.immunohistochemistry()
+        >>> result = detector.detect_slide(image, tile_size=256, region=(0, 0, 200, 300))
+        >>> bool((result.points < (200, 300)).all())
+        True
+        """
+        if tile_size < 1:
+            raise ValueError(f"tile_size must be at least 1, got {tile_size}")
+        settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
+        with nullcontext(slide) if isinstance(slide, Slide) else open_slide(slide) as opened:
+            size = pixel_size or (opened.pixel_size if self.knows_micrometres else None)
+            part = _checked_region(region, opened.size)
+            found = detect_tiles(
+                self.net,
+                self._find,
+                View.at(opened, self.scale_of(size)),
+                settings,
+                region=part,
+                tile_size=tile_size,
+                precision=precision,
+                progress=progress,
+            )
+            _warn_of_void(found.num_void)
+            return SlideResult(
+                points=found.points,
+                scores=found.scores,
+                size=opened.size,
+                pixel_size=pixel_size or opened.pixel_size,
+                region=part,
+                share_looked_at=found.share_looked_at,
+                picture=opened.picture(part),
+                num_void=found.num_void,
+            )
+
+    @property
+    def knows_micrometres(self) -> bool:
+        """Whether it is known how large the pixels of the training images were."""
+        unit = (self.description.get("data") or {}).get("pixel_size_unit")
+        return self.pixel_size is not None and unit is None
 
     def settings_with(
         self,
@@ -230,6 +328,32 @@ class Detector:
         if settings.orientations > 1:
             return peaks_of_orientations(image, settings, votes_of, capacity)
         return density_peaks(votes_of(image), (image.shape[1], image.shape[2]), settings, capacity)
+
+
+def _warn_of_void(void: int) -> None:
+    if void:
+        warnings.warn(
+            f"{void} votes were NaN or infinite and did not count; is the network sound?",
+            RuntimeWarning,
+            stacklevel=4,  # past detect and the frame of no_grad
+        )
+
+
+def _checked_region(region: Region | None, size: tuple[int, int]) -> Region:
+    if region is None:
+        return (0, 0, *size)
+    top, left, height, width = region
+    if min(top, left) < 0 or min(height, width) < 1:
+        raise InputError(
+            f"region: came as {tuple(region)}, expected (top, left, height, width), the latter two "
+            "at least 1"
+        )
+    if top + height > size[0] or left + width > size[1]:
+        raise InputError(
+            f"region: {tuple(region)} reaches beyond the slide, which is {size[0]} pixels high and "
+            f"{size[1]} wide"
+        )
+    return region
 
 
 def _check_pixel_size(name: str, value: float | None) -> None:

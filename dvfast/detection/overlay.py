@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from ..data.files import atomic_path
@@ -16,7 +17,7 @@ from ..data.images import image_to_tensor, resample_points
 from ..data.points import check_points
 from ..errors import InputError
 
-__all__ = ["density_to_rgb", "draw_overlay", "write_png"]
+__all__ = ["density_to_rgb", "draw_crowd", "draw_overlay", "write_png"]
 
 _YELLOW = (255, 225, 0)
 _GREEN = (0, 200, 60)
@@ -26,6 +27,9 @@ _DARK = (20, 20, 20)
 _SUPERSAMPLING = 8
 
 _SMALLEST_SIDE = 768
+
+# Of the picture of a slide: a few nuclei at a time.
+_CROWD_SIGMA = 4.0
 
 
 def draw_overlay(
@@ -127,6 +131,46 @@ def _stamp(canvas: Image.Image, marker: Image.Image, points: NDArray[Any]) -> No
     near = points[((points >= -half) & (points <= reach)).all(axis=1)]
     for y, x in np.rint(near).astype(int).tolist():
         canvas.paste(marker, (x - half, y - half), marker)
+
+
+def draw_crowd(image: NDArray[Any], points: ArrayLike | torch.Tensor) -> NDArray[np.uint8]:
+    """Colour an image by how many points lie where, when they are too many to be told apart.
+
+    Parameters
+    ----------
+    image : numpy.ndarray [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or floating in [0, 1]
+    points : array_like or torch.Tensor [n, 2]
+        (y, x) in pixels of `image`; those outside are left out.
+
+    Returns
+    -------
+    numpy.ndarray [H, W, 3], uint8
+        The image in grey, covered where there are points with Matplotlib's "magma": black where
+        they are few, yellow where most.
+
+    Raises
+    ------
+    InputError
+        If the image or the points are not as above.
+
+    Examples
+    --------
+    >>> draw_crowd(np.zeros((40, 50)), np.full((1000, 2), 20.0)).max()
+    252
+    """
+    where = np.rint(check_points(points)).astype(np.int64)
+    planes = image_to_tensor(image, channels=1).numpy()[0]
+    counts = np.zeros(planes.shape)
+    inside = ((where >= 0) & (where < planes.shape)).all(axis=1)
+    np.add.at(counts, tuple(where[inside].T), 1)
+    crowd = gaussian_filter(counts, _CROWD_SIGMA)
+    highest = crowd.max(initial=0)
+    # The square root, so that a few are seen beside many.
+    strength = np.sqrt(crowd / highest) if highest > 0 else crowd
+    colours = density_to_rgb(crowd)
+    cover = np.minimum(strength * 2, 1)[..., None] * 0.75
+    grey = (planes * 255)[..., None]
+    return np.asarray(np.rint(cover * colours + (1 - cover) * grey), np.uint8)
 
 
 def density_to_rgb(density: ArrayLike | torch.Tensor) -> NDArray[np.uint8]:

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from pyramid import write_svs
 from skimage.io import imsave
 
 import dvfast
 from dvfast import _engine, _library
 from dvfast.cli.app import app
+from dvfast.data import read_points
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def tiles(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | int | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -73,6 +75,35 @@ def test_detect_only_the_formats_asked_for(tiles: Path, tmp_path: Path, weights:
     pattern = str(tiles / "s*.png")
     assert run("detect", pattern, "-o", tmp_path / "o", "-f", "csv", "-w", weights).exit_code == 0
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["second.csv"]
+
+
+def test_detect_on_whole_slides(tmp_path: Path, weights: str) -> None:
+    pytest.importorskip("openslide")
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 170, 3), dtype=np.uint8)
+    (tmp_path / "slides").mkdir()
+    slide = write_svs(tmp_path / "slides" / "a.svs", pixels)
+    result = run("detect", slide.parent, "-o", tmp_path / "out", "-w", weights)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.csv", "a.geojson", "a.png"}
+    everything = read_points(tmp_path / "out" / "a.csv")
+    part = tmp_path / "part.csv"
+    result = run("detect", slide, "-o", part, "-w", weights, "--region", 20, 0, 100, 90)
+    assert result.exit_code == 0, result.output
+    inside = ((everything >= [19.5, -0.5]) & (everything < [119.5, 89.5])).all(axis=1)
+    assert 0 < inside.sum() < len(everything)
+    np.testing.assert_array_equal(read_points(part), everything[inside])
+    for wrong, message in (
+        (("--region", 20, 0, 200, 90), "150 pixels high"),
+        (("--mode", "sliding"), "not for slides"),
+    ):
+        result = run("detect", slide, "-o", tmp_path / "none.csv", "-w", weights, *wrong)
+        assert result.exit_code == 1
+        assert message in result.output
+    slide.write_bytes(slide.read_bytes()[:5000])
+    result = run("detect", slide, "-o", tmp_path / "none.csv", "-w", weights)
+    assert result.exit_code == 1
+    assert "a.svs" in result.output
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(

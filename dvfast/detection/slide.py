@@ -1,0 +1,153 @@
+"""Detection on whole slides: tile by tile, with the result of the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data import image_to_tensor
+from ..data.images import EXPOSURE_PERCENTILES
+from ..nn import VotingNetwork
+from ..scan import Precision
+from .peaks import Peaks
+from .settings import DetectionSettings
+from .tiling import LONGEST_VOTE, Region, Tile, Tiling, View
+
+__all__: list[str] = []
+
+_GREYS = 65536
+_EXPOSURE_SIDE = 4096
+
+
+class Found(NamedTuple):
+    """What the tiles of a slide gave together."""
+
+    points: NDArray[np.float64]  # at full resolution, in raster order
+    scores: NDArray[np.float64]
+    num_void: int
+    share_looked_at: float  # of the pixels: the rest was blank
+
+
+def detect_tiles(
+    net: VotingNetwork,
+    find: Callable[..., Peaks],
+    view: View,
+    settings: DetectionSettings,
+    *,
+    region: Region | None,
+    tile_size: int,
+    precision: Precision,
+    progress: Callable[[float], object] | None,
+) -> Found:
+    """The nuclei of a slide, or of a region of it.
+
+    ``find(image, settings, precision=..., progress=...)`` finds those of an image at the network's
+    scale.
+    """
+    tiling = Tiling(net, view, settings, region, tile_size, precision)
+    exposure = _exposure(view, net.in_channels) if settings.normalization == "percentiles" else None
+    of_tiles = dataclasses.replace(
+        settings,
+        # Whatever is a peak, until the highest of all is known.
+        threshold=0.0 if settings.relative else settings.threshold,
+        relative=False,
+        max_offset=min(settings.max_offset or LONGEST_VOTE, LONGEST_VOTE),
+    )
+    weight = next(net.parameters())
+    total = sum(tile.pixels for tile in tiling.tiles)
+    done, looked_at, num_void = 0, 0, 0
+    points, scores = [np.empty((0, 2))], [np.empty(0)]
+
+    def advance(share: float, pixels: int) -> None:
+        if progress is not None:
+            progress((done + share * pixels) / total)
+
+    for tile, image in _read_ahead(tiling, net.in_channels, exposure):
+        wanted = tiling.with_content(tile, image)
+        if wanted is not None:
+            peaks = find(
+                image[tile.place_of(wanted)].to(weight),
+                of_tiles,
+                precision=precision,
+                progress=lambda share, pixels=tile.pixels: advance(share, pixels),
+            )
+            own_points, own_scores = _own(peaks, wanted)
+            points.append(own_points)
+            scores.append(own_scores)
+            num_void += int(peaks.num_void)
+            looked_at += wanted.pixels
+        done += tile.pixels
+        advance(0.0, 0)
+    all_points, all_scores = np.concatenate(points), np.concatenate(scores)
+    if settings.relative:
+        high = all_scores >= settings.threshold * all_scores.max(initial=0.0)
+        all_points, all_scores = all_points[high], all_scores[high]
+    order = np.lexsort((all_points[:, 1], all_points[:, 0]))
+    placed = view.to_slide(all_points[order])
+    kept = _within(placed, region)
+    return Found(placed[kept], all_scores[order][kept], num_void, looked_at / total)
+
+
+def _read_ahead(
+    tiling: Tiling, channels: int, exposure: tuple[float, float] | None
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Tiles and their pixels; the next is read and decoded while one is worked on."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+
+        def start(tile: Tile) -> Future[Tensor]:
+            return reader.submit(tiling.view.read, tile.crop, channels, exposure)
+
+        ahead = start(tiling.tiles[0])
+        for tile, following in pairwise([*tiling.tiles, None]):
+            image = ahead.result()
+            if following is not None:
+                ahead = start(following)
+            if tile is not None:
+                yield tile, image
+
+
+def _own(peaks: Peaks, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The peaks that are the tile's own, at the network's scale, and their heights."""
+    place = np.array([span.start for span in tile.crop], np.float64)
+    points = peaks.points.double().cpu().numpy() + place
+    first = np.array([span.start for span in tile.wanted])
+    beyond = np.array([span.stop for span in tile.wanted])
+    own = ((points >= first) & (points < beyond)).all(axis=1)
+    return points[own], peaks.scores.double().cpu().numpy()[own]
+
+
+def _within(points: NDArray[np.float64], region: Region | None) -> NDArray[np.bool_]:
+    if region is None:
+        return np.ones(len(points), bool)
+    first = np.array(region[:2])
+    beyond = first + np.array(region[2:])
+    # A pixel reaches half a pixel around its centre.
+    return np.asarray(((points >= first - 0.5) & (points < beyond - 0.5)).all(axis=1))
+
+
+def _exposure(view: View, channels: int) -> tuple[float, float]:
+    """The dark and the bright end of the whole level, as of an image of 16 bits."""
+    counts = np.zeros(_GREYS, np.int64)
+    height, width = view.slide.sizes[view.level]
+    for top in range(0, height, _EXPOSURE_SIDE):
+        for left in range(0, width, _EXPOSURE_SIDE):
+            rows, columns = (min(_EXPOSURE_SIDE, n) for n in (height - top, width - left))
+            part = view.slide.read(top, left, rows, columns, view.level)
+            greys = image_to_tensor(part, channels).mul(_GREYS - 1).round().long()
+            counts += torch.bincount(greys.flatten(), minlength=_GREYS).numpy()
+    below = counts.cumsum()
+    ends = []
+    for percentile in EXPOSURE_PERCENTILES:
+        position = percentile / 100 * (int(below[-1]) - 1)
+        lower, upper = np.searchsorted(below, [math.floor(position), math.ceil(position)], "right")
+        ends.append(float(lower + (upper - lower) * (position % 1)) / (_GREYS - 1))
+    return ends[0], ends[1]
