@@ -15,8 +15,9 @@ SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup
 demo: $(STAMPS)/build
 	$(BIN)/python -m dvfast.demo demo
 
+# Two files at a time; what has to stay together is told in tests/conftest.py.
 test: $(STAMPS)/build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Everything that `dvfast bench` measures, into a record that a run which was stopped goes on with.
 # DATA: annotated images, for accuracy against speed. What `make bench-peers` installs is compared.

@@ -155,8 +155,8 @@ def draw_crowd(image: NDArray[Any], points: ArrayLike | torch.Tensor) -> NDArray
 
     Examples
     --------
-    >>> draw_crowd(np.zeros((40, 50)), np.full((1000, 2), 20.0)).max()
-    252
+    >>> draw_crowd(np.zeros((40, 50)), np.full((1000, 2), 20.0))[20, 20]
+    array([188, 189, 143], dtype=uint8)
     """
     where = np.rint(check_points(points)).astype(np.int64)
     planes = image_to_tensor(image, channels=1).numpy()[0]

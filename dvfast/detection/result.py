@@ -19,7 +19,7 @@ __all__ = ["DetectionResult", "SlideResult"]
 
 
 # Where nuclei lie closer than this in the picture, dots would hide it.
-_CLOSEST_DOTS = 6.0
+_CLOSEST_DOTS = 12.0
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _CELL, _BLANK = 64, 0.05
 # network's scale.
 _FINEST_FRACTION = 32
 
-_BAND_ROWS = 512
+_BAND_ROWS = 256
 
 
 @dataclass(frozen=True)
