@@ -15,6 +15,7 @@ from ..errors import InputError
 from .app import app, detection_options, finite, load_detector, tracked
 
 if TYPE_CHECKING:
+    from ..data import Slide
     from ..detection import DetectionResult, Detector, SlideResult
     from ..evaluation import MatchMode
     from ..scan import Precision
@@ -104,6 +105,7 @@ def detect(
                     path,
                     mode,
                     region,
+                    console,
                     stride=stride,
                     precision=precision,
                     threshold=threshold,
@@ -182,6 +184,7 @@ def _detect(
     path: Path,
     mode: Literal["fast", "sliding"],
     region: tuple[int, int, int, int] | None,
+    console: Console,
     **how: Any,
 ) -> DetectionResult | SlideResult:
     from ..data import open_slide, slide_of
@@ -192,7 +195,25 @@ def _detect(
     with slide:
         if mode != "fast":
             raise InputError(f"{path}: mode {mode!r} is for images and not for slides; use 'fast'")
+        if how["pixel_size"] is None and (doubt := _doubt_of_scale(detector, slide)):
+            console.print(f"{path}: {doubt}", style="yellow", markup=False, soft_wrap=True)
         return detector.detect_slide(slide, region=region, **how)
+
+
+def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
+    """What the user should know of the scale at which a slide is looked at."""
+    told, learnt = slide.pixel_size, detector.image_pixel_size
+    if detector.knows_micrometres and told is None:
+        return (
+            f"does not tell the size of its pixels, which are taken for {learnt:g} µm; "
+            "--pixel-size says otherwise"
+        )
+    if told is not None and not detector.knows_micrometres:
+        return (
+            f"has pixels of {told:g} µm, but how large those were that these weights learnt from "
+            "is not known: the slide is taken as it is; --pixel-size says otherwise"
+        )
+    return None
 
 
 def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:

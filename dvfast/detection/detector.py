@@ -279,7 +279,7 @@ class Detector:
     def knows_micrometres(self) -> bool:
         """Whether it is known how large the pixels of the training images were."""
         unit = (self.description.get("data") or {}).get("pixel_size_unit")
-        return self.pixel_size is not None and unit is None
+        return None not in (self.pixel_size, self.image_pixel_size) and unit is None
 
     def settings_with(
         self,

@@ -43,7 +43,7 @@ def tiles(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: str | int | Path) -> Result:
+def run(*arguments: str | float | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -78,7 +78,7 @@ def test_detect_only_the_formats_asked_for(tiles: Path, tmp_path: Path, weights:
 
 
 def test_detect_on_whole_slides(tmp_path: Path, weights: str) -> None:
-    pytest.importorskip("openslide")
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
     pixels = np.random.default_rng(0).integers(0, 256, (150, 170, 3), dtype=np.uint8)
     (tmp_path / "slides").mkdir()
     slide = write_svs(tmp_path / "slides" / "a.svs", pixels)
@@ -104,6 +104,28 @@ def test_detect_on_whole_slides(tmp_path: Path, weights: str) -> None:
     assert result.exit_code == 1
     assert "a.svs" in result.output
     assert not (tmp_path / "none.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "weights", "said"),
+    [
+        (0.5, (), "ihc", ""),
+        (None, (), "ihc", "does not tell the size of its pixels, which are taken for 0.5 µm"),
+        (None, ("--pixel-size", 0.5), "ihc", ""),
+        (0.25, (), "histology", "pixels of 0.25 µm, but how large"),
+        (0.25, ("--pixel-size", 1), "histology", ""),
+        (None, (), "histology", ""),
+    ],
+)
+def test_doubts_of_the_scale_are_told(
+    tmp_path: Path, told: float | None, given: tuple[str | float, ...], weights: str, said: str
+) -> None:
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
+    slide = write_svs(tmp_path / "a.svs", np.full((80, 90, 3), 240, np.uint8), told)
+    result = run("detect", slide, "-o", tmp_path / "a.csv", "-w", weights, *given)
+    assert result.exit_code == 0, result.output
+    assert "0 nuclei" in result.output
+    assert (said in result.output) if said else ("µm" not in result.output)
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(

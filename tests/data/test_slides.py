@@ -17,7 +17,7 @@ from dvfast.data import image_to_tensor, open_slide, read_image, slide_of, slide
 from dvfast.data.images import image_size
 from dvfast.errors import InputError
 
-openslide = pytest.importorskip("openslide")
+openslide = pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
 
 
 @pytest.fixture

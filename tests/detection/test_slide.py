@@ -245,6 +245,7 @@ def test_no_more_is_read_at_a_time_than_a_tile(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_slide_tells_the_size_of_its_pixels(tmp_path: Path) -> None:
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
     image = noise(400, 500)
     svs = write_svs(tmp_path / "a.svs", image, pixel_size=0.5)
     detector = Detector(small_unet(), settings(), pixel_size=0.5, image_pixel_size=1.0)
@@ -264,6 +265,7 @@ def test_the_slide_tells_the_size_of_its_pixels(tmp_path: Path) -> None:
 
 
 def test_networks_that_do_not_know_micrometres_take_the_slide_as_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
     image = noise(200, 250)
     svs = write_svs(tmp_path / "a.svs", image, pixel_size=0.25)
     units = {"data": {"pixel_size_unit": "a pixel of the training images"}}
