@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -71,22 +72,24 @@ def detect_tiles(
         if progress is not None:
             progress((done + share * pixels) / total)
 
-    for tile, image in _read_ahead(tiling, net.in_channels, exposure):
-        wanted = tiling.with_content(tile, image)
-        if wanted is not None:
-            peaks = find(
-                image[tile.place_of(wanted)].to(weight),
-                of_tiles,
-                precision=precision,
-                progress=lambda share, pixels=tile.pixels: advance(share, pixels),
-            )
-            own_points, own_scores = _own(peaks, wanted)
-            points.append(own_points)
-            scores.append(own_scores)
-            num_void += int(peaks.num_void)
-            looked_at += wanted.pixels
-        done += tile.pixels
-        advance(0.0, 0)
+    # Closed at once if a tile fails: nothing may be read any more when the slide is closed.
+    with closing(_read_ahead(tiling, net.in_channels, exposure)) as ahead:
+        for tile, image in ahead:
+            wanted = tiling.with_content(tile, image)
+            if wanted is not None:
+                peaks = find(
+                    image[tile.place_of(wanted)].to(weight),
+                    of_tiles,
+                    precision=precision,
+                    progress=lambda share, pixels=tile.pixels: advance(share, pixels),
+                )
+                own_points, own_scores = _own(peaks, wanted)
+                points.append(own_points)
+                scores.append(own_scores)
+                num_void += int(peaks.num_void)
+                looked_at += wanted.pixels
+            done += tile.pixels
+            advance(0.0, 0)
     all_points, all_scores = np.concatenate(points), np.concatenate(scores)
     if settings.relative:
         high = all_scores >= settings.threshold * all_scores.max(initial=0.0)
@@ -99,7 +102,7 @@ def detect_tiles(
 
 def _read_ahead(
     tiling: Tiling, channels: int, exposure: tuple[float, float] | None
-) -> Iterator[tuple[Tile, Tensor]]:
+) -> Generator[tuple[Tile, Tensor], None, None]:
     """Tiles and their pixels; the next is read and decoded while one is worked on."""
     with ThreadPoolExecutor(max_workers=1) as reader:
 

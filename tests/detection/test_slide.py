@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,32 @@ def test_no_more_is_read_at_a_time_than_a_tile(monkeypatch: pytest.MonkeyPatch) 
     detector.detect_slide(slide, tile_size=64)
     margin = LONGEST_VOTE + 60
     assert slide.most < (64 + 2 * margin) ** 2 * 16
+
+
+class Slow(ArraySlide):
+    """Takes its time, and tells whether it was closed meanwhile."""
+
+    reads = 0
+    closed = closed_while_read = False
+
+    def read(self, top: int, left: int, height: int, width: int, level: int = 0) -> NDArray[Any]:
+        self.reads += 1
+        time.sleep(0.2)
+        self.closed_while_read |= self.closed
+        return super().read(top, left, height, width, level)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_nothing_is_read_any_more_when_a_tile_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ShiftedVotes((0.0, 0.0))
+    monkeypatch.setattr(net, "dense", lambda *_: 1 / 0)
+    slide = Slow(noise(400, 400))
+    with pytest.raises(ZeroDivisionError) as caught, slide:
+        Detector(net, settings()).detect_slide(slide, tile_size=100)
+    time.sleep(0.3)
+    assert (slide.reads, slide.closed_while_read) == (2, False), caught
 
 
 def test_the_slide_tells_the_size_of_its_pixels(tmp_path: Path) -> None:
