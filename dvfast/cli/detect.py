@@ -187,7 +187,7 @@ def _detect(
     console: Console,
     **how: Any,
 ) -> DetectionResult | SlideResult:
-    from ..data import open_slide, slide_of
+    from ..data.slides import open_slide, slide_of
 
     slide = slide_of(path) if region is None else open_slide(path)
     if slide is None:

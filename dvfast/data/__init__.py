@@ -22,13 +22,12 @@ from .images import (
     resample_points,
 )
 from .points import check_points, check_scores
-from .slides import ArraySlide, Slide, open_slide, slide_of
+from .slides import Slide, open_slide
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "POINT_SUFFIXES",
     "SLIDE_SUFFIXES",
-    "ArraySlide",
     "Sample",
     "Slide",
     "atomic_path",
@@ -45,7 +44,6 @@ __all__ = [
     "read_points",
     "resample",
     "resample_points",
-    "slide_of",
     "to_corner_origin",
     "write_csv",
     "write_geojson",

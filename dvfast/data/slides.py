@@ -174,37 +174,37 @@ def slide_of(path: str | os.PathLike[str]) -> Slide | None:
     """Open a file as a slide if a scanner made it, or if it is too large to be worked on whole."""
     path = existing_file(path)
     height, width = image_size(path)
-    if _is_named_as_slide(path) or _scanner(path) or height * width >= _LARGE:
-        return open_slide(path)
-    return None
+    scanned = _is_named_as_slide(path) or _format(path) not in (None, "generic-tiff")
+    return open_slide(path) if scanned or height * width >= _LARGE else None
 
 
 def _is_named_as_slide(path: Path) -> bool:
     return path.suffix.lower() in SLIDE_SUFFIXES
 
 
-def _scanner(path: Path) -> str | None:
-    """Who made the scanner, by the file's content; None of ordinary images."""
+def _format(path: Path) -> str | None:
+    """What OpenSlide calls it; None if it cannot read the file, or is not there to ask."""
     try:
         import openslide
     except ImportError:
         return None
-    vendor = openslide.OpenSlide.detect_format(str(path))
-    return None if vendor == "generic-tiff" else vendor
+    vendor: str | None = openslide.OpenSlide.detect_format(str(path))
+    return vendor
 
 
 def _open_with_openslide(path: Path) -> Slide | None:
+    named = _is_named_as_slide(path)
     try:
         import openslide
     except ImportError:
-        if _is_named_as_slide(path):
+        if named:
             raise InputError(
                 f"{path}: whole slides need OpenSlide: pip install 'dvfast[slides]'"
             ) from None
         return None
     try:
-        if openslide.OpenSlide.detect_format(str(path)) is None:
-            if _is_named_as_slide(path):
+        if _format(path) is None:
+            if named:
                 raise InputError(f"{path}: is none of the slides that OpenSlide can read")
             return None
         return _FileSlide(path, openslide.OpenSlide(str(path)))

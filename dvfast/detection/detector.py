@@ -218,7 +218,8 @@ class Detector:
         stride, precision, threshold, orientations
             As for :meth:`detect`.
         pixel_size
-            Micrometres per pixel at full resolution; what the slide says of itself unless given.
+            Micrometres per pixel at full resolution; what the slide says of itself unless given,
+            and if it says nothing, that of the training images.
         tile_size
             Side of a tile, in pixels at the network's scale. Memory is about 70 bytes for each of
             its pixels, whatever the size of the slide.
@@ -233,8 +234,7 @@ class Detector:
         Raises
         ------
         InputError
-            If the slide or its pixel size cannot be read, or it does not tell its pixel size and
-            the network must know it.
+            If the slide cannot be read, or `region` or `pixel_size` is out of range.
         ValueError
             If an argument is out of range.
 
@@ -251,7 +251,8 @@ class Detector:
             raise ValueError(f"tile_size must be at least 1, got {tile_size}")
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         with nullcontext(slide) if isinstance(slide, Slide) else open_slide(slide) as opened:
-            size = pixel_size or (opened.pixel_size if self.knows_micrometres else None)
+            told = opened.pixel_size if pixel_size is None else pixel_size
+            size = told if self.knows_micrometres else pixel_size
             part = _checked_region(region, opened.size)
             found = detect_tiles(
                 self.net,
@@ -268,7 +269,7 @@ class Detector:
                 points=found.points,
                 scores=found.scores,
                 size=opened.size,
-                pixel_size=pixel_size or opened.pixel_size,
+                pixel_size=told,
                 region=part,
                 share_looked_at=found.share_looked_at,
                 picture=opened.picture(part),

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arguments import limit
 from ..data import image_to_tensor
 from ..data.images import EXPOSURE_PERCENTILES
 from ..nn import VotingNetwork
@@ -61,7 +62,7 @@ def detect_tiles(
         # Whatever is a peak, until the highest of all is known.
         threshold=0.0 if settings.relative else settings.threshold,
         relative=False,
-        max_offset=min(settings.max_offset or LONGEST_VOTE, LONGEST_VOTE),
+        max_offset=min(limit("max_offset", settings.max_offset), LONGEST_VOTE),
     )
     weight = next(net.parameters())
     total = sum(tile.pixels for tile in tiling.tiles)

@@ -26,15 +26,15 @@ Region = tuple[int, int, int, int]
 Spans = tuple[range, range]  # rows and columns
 
 # Votes that go further than this do not count, as the pixels they come from would have to be read.
-# Training asks for none beyond r2, which is 10 to 40 pixels.
+# Training asks for none beyond r2, which is 9 to 21 pixels in the weights that come along.
 LONGEST_VOTE = 64
 
 # Plateaus are recognised whole if they reach no further than this beyond a tile.
 _PLATEAU = 16
 
-# A cell whose pixels differ by no more than this, of the range 0 to 1, holds nothing: of 22,000
-# annotated nuclei one in two thousand is that faint.
-_CELL, _BLANK = 64, 0.05
+# A cell whose pixels differ by no more than this, of the range 0 to 1, holds nothing; see
+# benchmarks/faint_nuclei.py.
+_CELL, BLANK = 64, 0.05
 
 # Scales are taken as fractions, so that tiles begin on whole pixels both of the slide and at the
 # network's scale.
@@ -224,7 +224,7 @@ def _cells_with_content(image: Tensor) -> Spans:
     framed = F.pad(image[None], (0, -width % _CELL, 0, -height % _CELL), mode="replicate")
     contrast = (F.max_pool2d(framed, _CELL) + F.max_pool2d(-framed, _CELL))[0].amax(dim=0)
     # With the cells around them: what is faint there may be the rim of a nucleus.
-    marked = F.max_pool2d((contrast > _BLANK).float()[None], 3, stride=1, padding=1)[0] > 0
+    marked = F.max_pool2d((contrast > BLANK).float()[None], 3, stride=1, padding=1)[0] > 0
     spans = []
     for dim in (1, 0):
         found = torch.nonzero(marked.any(dim=dim)).flatten().tolist() or [0, -1]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyramid import shrunk, write_svs
 
-from dvfast.data import image_to_tensor, open_slide, read_image, slide_of, slides
+from dvfast.data import image_to_tensor, open_slide, read_image, slides
 from dvfast.data.images import image_size
+from dvfast.data.slides import slide_of
 from dvfast.errors import InputError
 
 openslide = pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")

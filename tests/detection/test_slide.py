@@ -14,16 +14,20 @@ import torch
 from numpy.typing import NDArray
 from pyramid import write_svs
 from scipy.spatial import KDTree
-from support import one_thread, small_unet  # noqa: F401
+from support import one_thread, small_unet
 from torch import Tensor
 
 import dvfast
 from dvfast import DetectionResult, DetectionSettings, Detector, SlideResult
-from dvfast.data import ArraySlide, read_points, slides
+from dvfast.data import read_points, slides
+from dvfast.data.slides import ArraySlide
 from dvfast.detection import tiling
 from dvfast.detection.tiling import LONGEST_VOTE, Tiling, View
 from dvfast.errors import InputError
 from dvfast.nn import DeepVotingNet, VotingNetwork
+
+# Threads are not what is asked here, and small tensors gain nothing from them.
+__all__ = ["one_thread"]
 
 
 class ShiftedVotes(VotingNetwork):
@@ -163,6 +167,16 @@ def test_votes_reach_into_other_tiles(offset: tuple[float, float]) -> None:
     )
 
 
+@pytest.mark.parametrize("max_offset", [0.0, 5.0])
+def test_votes_may_be_limited_further(max_offset: float) -> None:
+    detector = Detector(ShiftedVotes((3.0, 0.0)), settings(stride=1, max_offset=max_offset))
+    image = np.full((100, 100, 3), 255, np.uint8)
+    image[50, 50] = 0
+    whole = detector.detect(image)
+    assert len(whole) == (max_offset > 3)
+    np.testing.assert_array_equal(detector.detect_slide(image).points, whole.points)
+
+
 def test_longer_votes_do_not_count() -> None:
     detector = Detector(ShiftedVotes((LONGEST_VOTE + 1.0, 0.0)), settings(stride=1))
     image = np.full((300, 300, 3), 255, np.uint8)
@@ -202,6 +216,9 @@ def test_other_arguments_that_are_refused() -> None:
         detector.detect_slide(noise(40, 50), stride=3)
     with pytest.raises(InputError, match="pixel_size"):
         detector.detect_slide(noise(40, 50), pixel_size=0.5)
+    knowing = Detector(small_unet(), settings(), pixel_size=0.5, image_pixel_size=1.0)
+    with pytest.raises(InputError, match="pixel_size"):
+        knowing.detect_slide(noise(40, 50), pixel_size=0)
 
 
 def test_blank_parts_take_no_time() -> None:
@@ -342,6 +359,12 @@ def test_files_and_pictures(tmp_path: Path, crowded: bool) -> None:
     assert (factor == 1) == crowded
     with pytest.raises(InputError, match="extension"):
         result.save(tmp_path / "a.jpg")
+
+
+def test_scales_are_near_what_is_asked_for() -> None:
+    slide = ArraySlide(np.zeros((2, 2), np.uint8))
+    for scale in np.geomspace(0.01, 100, 2000).tolist():
+        assert View.at(slide, scale).ratio == pytest.approx(scale, rel=0.016)
 
 
 @pytest.mark.parametrize("seed", range(20))
