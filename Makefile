@@ -15,9 +15,8 @@ SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup
 demo: $(STAMPS)/build
 	$(BIN)/python -m dvfast.demo demo
 
-# Two files at a time; what has to stay together is told in tests/conftest.py.
 test: $(STAMPS)/build
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 # Everything that `dvfast bench` measures, into a record that a run which was stopped goes on with.
 # DATA: annotated images, for accuracy against speed. What `make bench-peers` installs is compared.

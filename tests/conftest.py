@@ -25,20 +25,6 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
 
-# Their tests share what takes a minute to compile, or measure against one another.
-_TOGETHER = ("bench", "emulation", "native")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tell the workers of pytest-xdist, if it is there, what to leave together."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in _TOGETHER else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def _missing_cuda() -> str | None:
     import dvfast
 

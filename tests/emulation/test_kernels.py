@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,5 +109,10 @@ def test_void_votes_are_counted_for_each_image(cpu: Device, emulated: Device, sc
 
 
 def test_kernels_on_exactly_as_much_memory_as_they_need(emulated_modules: dict[str, Path]) -> None:
-    result = build.run_sanitized("emulation.sanitized", emulated_modules["sanitized"])
-    assert result.returncode == 0, result.stderr
+    def run(share: int) -> subprocess.CompletedProcess[str]:
+        module = emulated_modules["sanitized"]
+        return build.run_sanitized("emulation.sanitized", module, "share", share, 2)
+
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(run, range(2)):
+            assert result.returncode == 0, result.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -83,9 +84,18 @@ def bindings(paths: Iterable[Path]) -> Jobs:
     return {f"binding_{path.stem}.o": ["-O0", *include, path] for path in paths}
 
 
+# By what they are compiled from, and how: the bindings are asked for in more than one folder.
+_compiled: dict[tuple[str, ...], Path] = {}
+
+
 def compile_all(folder: Path, jobs: Jobs) -> None:
     def compile_one(name: str) -> None:
-        run([COMPILER, *COMMON, *jobs[name], "-c", "-o", folder / name])
+        how = tuple(map(str, jobs[name]))
+        if how in _compiled and _compiled[how].exists():
+            shutil.copy(_compiled[how], folder / name)
+            return
+        run([COMPILER, *COMMON, *how, "-c", "-o", folder / name])
+        _compiled[how] = folder / name
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, jobs))
