@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from dvfast.nn.deep_voting_net import PATCH_SIZE
 from dvfast.scan import PRECISIONS, pad_image
 
 _CAPACITY = 65_536
+_FORMS = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 # Largest deviation from "exact" that a precision may have: offsets are some pixels.
 _TOLERANCE = {"exact": 0.0, "float32": 1e-3, "tf32": 0.05, "bfloat16": 0.5}
 
@@ -53,6 +55,31 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
     return 2 * side**3 / seconds
 
 
+def torch_names(precision: str) -> tuple[str, str]:
+    return f"PyTorch, {precision}", f"PyTorch compiled, {precision}"
+
+
+def torch_forms(
+    net: DeepVotingNet, padded: Tensor, size: tuple[int, int]
+) -> dict[str, Callable[[], Any]]:
+    """The same as PyTorch does it, eagerly and compiled, in each of its precisions."""
+    runs: dict[str, Callable[[], Any]] = {}
+    for precision, dtype in _FORMS.items():
+        plain = copy.deepcopy(net).to(dtype=dtype, memory_format=torch.channels_last)
+        x = padded.to(dtype)
+
+        def dense(plain: DeepVotingNet = plain, x: Tensor = x) -> Any:
+            return points_of(dvfast.hybrid_activation(plain.dense(x)).float(), size)
+
+        def run(dense: Callable[[], Any], rounded: bool = precision == "tf32") -> Any:
+            torch.backends.cudnn.conv.fp32_precision = "tf32" if rounded else "ieee"
+            return dense()
+
+        for name, form in zip(torch_names(precision), (dense, torch.compile(dense)), strict=True):
+            runs[name] = partial(run, form)
+    return runs
+
+
 @torch.inference_mode()
 def scanning(device: torch.device, side: int, *, peers: bool) -> dict[str, Any]:
     torch.manual_seed(0)
@@ -74,18 +101,16 @@ def scanning(device: torch.device, side: int, *, peers: bool) -> dict[str, Any]:
         if not deviation[precision] <= _TOLERANCE[precision]:
             raise SystemExit(f"{precision} is off by {deviation[precision]:.1e}: not worth timing")
         runs[precision] = detect
-        runs[f"{precision}, graph"] = captured(detect, device)
-    if peers:
-        memory = {"memory_format": torch.channels_last}
-        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-            plain = copy.deepcopy(net).to(dtype=dtype, **memory)
-            x = padded.to(dtype)
-
-            def dense(plain: DeepVotingNet = plain, x: Tensor = x) -> Any:
-                return points_of(dvfast.hybrid_activation(plain.dense(x)).float(), size)
-
-            runs[f"PyTorch, {name}"] = dense
-            runs[f"PyTorch compiled, {name}"] = torch.compile(dense)
+        if peers:  # where launches count beside what they launch
+            runs[f"{precision}, graph"] = captured(detect, device)
+    failed = {}
+    for name, peer in (torch_forms(net, padded, size) if peers else {}).items():
+        try:
+            peer()
+        except Exception as error:  # a peer that cannot run must not cost the other figures
+            failed[name] = str(error)[:500]
+        else:
+            runs[name] = peer
     seconds = measure(runs, device)
     flops = 2.0 * side**2 * sum(p.numel() for p in net.parameters() if p.dim() == 4)
     result = {
@@ -94,26 +119,25 @@ def scanning(device: torch.device, side: int, *, peers: bool) -> dict[str, Any]:
         "deviation_from_exact": deviation,
         "flops_per_second": {name: flops / value for name, value in seconds.items()},
     }
-    if peers:
-        result["faster_than_the_best"] = {
-            name: min(seconds[f"PyTorch, {name}"], seconds[f"PyTorch compiled, {name}"])
-            / min(seconds[name], seconds[f"{name}, graph"])
-            for name in ("float32", "bfloat16")
-            if name in seconds
-        }
+    if failed:
+        result["failed"] = failed
+    theirs = {p: [v for n, v in seconds.items() if n in torch_names(p)] for p in _FORMS}
+    result["faster_than_the_best"] = {
+        precision: min(theirs[precision]) / min(seconds[precision], seconds[f"{precision}, graph"])
+        for precision in _FORMS
+        if theirs[precision] and precision in seconds
+    }
     return result
 
 
-def all_scans(device: torch.device, *, small: bool = False) -> dict[str, Any]:
-    """Every comparison; `small` for a look at it on a CPU."""
+def all_scans(device: torch.device, side: int) -> dict[str, Any]:
+    """The comparison for an image of this side, beside the rates of products of matrices."""
+    small = device.type == "cpu"
     return {
         "matrix_flops_per_second": {
             str(dtype): matrix_rate(device, dtype, 256 if small else 8192)
             for dtype in (torch.bfloat16, torch.float32)
         },
         # Beyond, PyTorch's hidden map alone would take 64 GiB.
-        "scans": [
-            scanning(device, side, peers=side <= 1024 and not small)
-            for side in ((48,) if small else (400, 4096))
-        ],
+        "scan": scanning(device, side, peers=side <= 1024),
     }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._engine import Engine, engine_of, why_not
+from ._evaluating import evaluating
 from ._library import cpu_info
 from ._padding import PADDINGS, pad_image, window
 from ._unet_engine import unet_engine_of, why_not_unet
@@ -91,7 +91,7 @@ def scan(
         :class:`dvfast.nn.VotingUNet` has ``"exact"``, too; ``"float32"`` is Winograd's algorithm on
         a CPU, whose last bits depend on where a large image is cut, and PyTorch on a GPU, as is
         ``"bfloat16"``. Networks of one's own are run by PyTorch; a RuntimeWarning says so where
-        the engine was to be expected.
+        the engine was to be expected. PyTorch then convolves in float32 itself, never in TF32.
     region
         ``(top, left, height, width)``: only the pixels ``(top, left) + stride * i`` within this
         part of the image. Its votes are those of the whole image at the same pixels.
@@ -151,7 +151,7 @@ def scan(
     _check_precision(precision, mode, engine, reason)
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
-    with _evaluating(net):
+    with evaluating(net):
         votes = _scan_grid(net, engine, images, whole, block, mode, padding, precision, progress)
     first_row, first_column = (grid.top - whole.top) // stride, (grid.left - whole.left) // stride
     return votes[
@@ -230,7 +230,7 @@ def _scan_windows(
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     place = (grid.top, grid.left, grid.stride)
     lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    with _evaluating(net), lower:
+    with evaluating(net), lower:
         fill_by_windows(net, votes_of, images, votes, place, padding, progress)
     return votes
 
@@ -356,17 +356,6 @@ def _as_batch(image: Tensor | NDArray[Any], net: VotingNetwork) -> Tensor:
     if not images.is_floating_point():
         raise ValueError(f"image must be floating point in [0, 1], got {images.dtype}")
     return images.to(weight)
-
-
-@contextmanager
-def _evaluating(net: VotingNetwork) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _fill_by_patches(

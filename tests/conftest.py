@@ -16,6 +16,9 @@ collect_ignore = (
     else ["operators/test_structured_inputs.py", "test_scan_anywhere.py"]
 )
 
+# Expectations are in float32; PyTorch's convolutions on a GPU are in TF32 unless they are told.
+torch.backends.cudnn.conv.fp32_precision = "ieee"
+
 REQUIRE_CUDA = os.environ.get("DVFAST_REQUIRE_CUDA") == "1"
 
 

@@ -37,7 +37,10 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
     # Of 3xTF32: two panels, 18 chunks, two parts.
     matrix, last_matrix = (numbers(2, 18, 2, 2, 2, 32, 4), first[1]), (numbers(2, 8, 32), last[1])
     samples: list[tuple[Any, ...]] = []
-    for features in map_layouts(numbers(2, 9, 20, 32, dtype=dtype)):
+    layouts = map_layouts(numbers(2, 9, 20, 32, dtype=dtype))
+    if name.startswith("matrix"):
+        del layouts[1]  # whose pixels do not begin at multiples of 16 bytes, which these ask for
+    for features in layouts:
         empty = features[:, :1]
         samples += {
             "trunk_layer": [

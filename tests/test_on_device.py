@@ -18,14 +18,21 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     # Compiling takes longer than all of the rest, and is not ours to test.
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    module = importlib.import_module("on_device")
+
+
+@pytest.fixture(params=["on_device"])
+def on_device(
+    monkeypatch: pytest.MonkeyPatch, compiled: None, request: pytest.FixtureRequest
+) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module(request.param)
     monkeypatch.setattr(sys.modules["timing"], "_REPEATS", 1)
+    monkeypatch.setattr(sys.modules["timing"], "_WARM_UP", 1)
     yield module
-    for name in ("on_device", "reductions", "timing"):
+    for name in ("on_device", "scan_on_device", "reductions", "timing"):
         sys.modules.pop(name, None)
 
 
@@ -47,6 +54,28 @@ def test_what_a_gpu_records_runs_on_a_cpu(on_device: ModuleType) -> None:
     for row in rates:
         assert_positive(row["additions_per_second"])
         assert len(row["additions_per_second"]) == 4  # of PyTorch; ours need a GPU
+
+
+@pytest.mark.parametrize("on_device", ["scan_on_device"], indirect=True)
+def test_the_scan_that_a_gpu_records_runs_on_a_cpu(
+    on_device: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncompiled(function: Any) -> Any:
+        raise RuntimeError("no compiler")
+
+    record = on_device.all_scans(torch.device("cpu"), 12)
+    json.dumps(record)
+    assert_positive(record["matrix_flops_per_second"])
+    scan = record["scan"]
+    assert_positive(scan["seconds"])
+    assert {"exact", "float32, graph", "PyTorch compiled, tf32"} <= scan["seconds"].keys()
+    assert "float32" in scan["faster_than_the_best"]
+    assert "failed" not in scan
+
+    monkeypatch.setattr(torch, "compile", lambda function: lambda: uncompiled(function))
+    scan = on_device.scanning(torch.device("cpu"), 12, peers=True)
+    assert scan["failed"]["PyTorch compiled, float32"] == "no compiler"
+    assert "float32" in scan["faster_than_the_best"]
 
 
 def test_wrong_peaks_are_not_timed(on_device: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

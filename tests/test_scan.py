@@ -6,6 +6,7 @@ import importlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,14 @@ def assert_modes_agree(net: DeepVotingNet, image: Tensor, **settings: Any) -> Te
     return fast
 
 
+def of_one_scan_in_float32(net: DeepVotingNet, stride: int) -> bool:
+    """Whether ``float32`` takes the same way at this stride as at 1; it falls back to exact."""
+    device = next(net.parameters()).device
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return True  # matrix instructions take every stride
+    return device.type == "cpu" and stride in (1, 2, 4)  # Winograd's algorithm, the poolings'
+
+
 @pytest.mark.parametrize("stride", range(1, 9))
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_fast_is_sliding(net: DeepVotingNet, size: tuple[int, int], stride: int) -> None:
@@ -75,7 +84,7 @@ def test_float32_is_as_accurate_and_one_thing_at_its_strides(
         exact = dvfast.scan(net, image, stride=stride)
         votes = dvfast.scan(net, image, stride=stride, precision="float32")
         torch.testing.assert_close(votes, exact, rtol=FLOAT32, atol=FLOAT32)
-        if stride <= 4 and stride != 3:
+        if of_one_scan_in_float32(net, stride):
             whole = dvfast.scan(net, image, precision="float32")
             assert torch.equal(votes, whole[:, :, ::stride, ::stride])
         else:
@@ -261,8 +270,8 @@ def test_region_is_a_crop_of_the_whole(
     image = random_image(1, 3, 30, 41)
     settings = {"mode": mode, "precision": precision}
     whole = dvfast.scan(net, image, **settings)
-    if mode == "fast" and precision == "float32" and stride == 3:
-        whole = dvfast.scan(net, image)  # to which float32 falls back
+    if mode == "fast" and precision == "float32" and not of_one_scan_in_float32(net, stride):
+        whole = dvfast.scan(net, image)
     for region in ((0, 0, 30, 41), (4, 7, 9, 10), (29, 40, 1, 1), (0, 20, 30, 1), (12, 5, 18, 36)):
         top, left, height, width = region
         votes = dvfast.scan(net, image, stride=stride, region=region, **settings)
@@ -341,6 +350,40 @@ def test_network_is_left_as_it_was(net: DeepVotingNet) -> None:
     with pytest.raises(ValueError, match="padding"):
         dvfast.scan(net, image, padding="mirror")
     assert net.training
+
+
+class PrecisionOfConvolutions(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any, kwargs: Any = None) -> Any:
+        if "convolution" in str(function):
+            self.seen.append(torch.backends.cudnn.conv.fp32_precision)
+        return function(*args, **kwargs or {})
+
+
+def set_precision(precision: str) -> None:
+    torch.backends.cudnn.conv.fp32_precision = precision
+
+
+@pytest.mark.parametrize("chosen", ["tf32", "ieee"])
+def test_pytorch_convolves_in_float32_itself(
+    device: torch.device, chosen: str, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(set_precision, torch.backends.cudnn.conv.fp32_precision))
+    set_precision(chosen)
+    torch.manual_seed(0)
+    net = DeepVotingNet(num_votes=1, channels=(4, 4, 4), hidden=(8,)).to(device)
+    net.dropout = torch.nn.AlphaDropout()  # so that the engine cannot run it
+    with PrecisionOfConvolutions() as precision, pytest.warns(RuntimeWarning, match="AlphaDropout"):
+        votes = dvfast.scan(net, random_image(1, 3, 20, 21), precision="float32")
+    assert len(precision.seen) > 0
+    assert set(precision.seen) == {"ieee"}
+    assert torch.backends.cudnn.conv.fp32_precision == chosen
+    net.dropout = torch.nn.Dropout()
+    exact = dvfast.scan(net, random_image(1, 3, 20, 21))
+    torch.testing.assert_close(votes, exact, rtol=AGREEMENT, atol=AGREEMENT)
 
 
 @pytest.mark.parametrize("margin", [0, 1, 19, 50])
