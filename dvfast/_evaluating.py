@@ -9,25 +9,31 @@ import torch
 
 from .nn import VotingNetwork
 
-__all__ = ["evaluating"]
+__all__ = ["convolving_in_float32", "evaluating"]
 
 
 @contextmanager
-def evaluating(net: VotingNetwork) -> Iterator[None]:
-    """Without dropout, and with convolutions in float32: on a GPU PyTorch's are TF32 by default.
-
-    Both are set back at the end.
-    """
-    modes = [(module, module.training) for module in net.modules()]
+def convolving_in_float32() -> Iterator[None]:
+    """Float32 as it is: on a GPU PyTorch convolves in TF32 by default. Set back at the end."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made at run time
-    precision = convolutions.fp32_precision
-    net.eval()
-    if precision == "tf32":
+    rounded = convolutions.fp32_precision == "tf32"
+    if rounded:
         convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:
-        if precision == "tf32":
-            convolutions.fp32_precision = precision
+        if rounded:
+            convolutions.fp32_precision = "tf32"
+
+
+@contextmanager
+def evaluating(net: VotingNetwork) -> Iterator[None]:
+    """Without dropout, and in float32 where that is asked for. Set back at the end."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        with convolving_in_float32():
+            yield
+    finally:
         for module, training in modes:
             module.training = training

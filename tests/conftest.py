@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,6 +21,14 @@ collect_ignore = (
 torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 REQUIRE_CUDA = os.environ.get("DVFAST_REQUIRE_CUDA") == "1"
+
+
+@pytest.fixture
+def pytorch_as_it_comes() -> Iterator[None]:
+    """With convolutions in TF32, where there is a GPU."""
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    yield
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

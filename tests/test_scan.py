@@ -6,7 +6,6 @@ import importlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -363,16 +362,8 @@ class PrecisionOfConvolutions(TorchDispatchMode):
         return function(*args, **kwargs or {})
 
 
-def set_precision(precision: str) -> None:
-    torch.backends.cudnn.conv.fp32_precision = precision
-
-
-@pytest.mark.parametrize("chosen", ["tf32", "ieee"])
-def test_pytorch_convolves_in_float32_itself(
-    device: torch.device, chosen: str, request: pytest.FixtureRequest
-) -> None:
-    request.addfinalizer(partial(set_precision, torch.backends.cudnn.conv.fp32_precision))
-    set_precision(chosen)
+@pytest.mark.usefixtures("pytorch_as_it_comes")
+def test_pytorch_convolves_in_float32_itself(device: torch.device) -> None:
     torch.manual_seed(0)
     net = DeepVotingNet(num_votes=1, channels=(4, 4, 4), hidden=(8,)).to(device)
     net.dropout = torch.nn.AlphaDropout()  # so that the engine cannot run it
@@ -380,7 +371,7 @@ def test_pytorch_convolves_in_float32_itself(
         votes = dvfast.scan(net, random_image(1, 3, 20, 21), precision="float32")
     assert len(precision.seen) > 0
     assert set(precision.seen) == {"ieee"}
-    assert torch.backends.cudnn.conv.fp32_precision == chosen
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
     net.dropout = torch.nn.Dropout()
     exact = dvfast.scan(net, random_image(1, 3, 20, 21))
     torch.testing.assert_close(votes, exact, rtol=AGREEMENT, atol=AGREEMENT)

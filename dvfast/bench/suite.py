@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .._evaluating import convolving_in_float32
 from ..errors import InputError
 from . import frontier, scanning, tools, unet, voting
 from .contest import Entry, Settings
@@ -74,7 +75,7 @@ def run(
     A contest in which contenders disagree, or which cannot be prepared, has an ``"error"`` in place
     of rows; one that lacks what it needs, or whose tool ends half way, a ``"skipped"``.
     """
-    with _pinned(settings.threads):
+    with _pinned(settings.threads), convolving_in_float32():
         yield from _run(entries, settings, record, advance)
 
 

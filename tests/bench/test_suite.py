@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from dvfast.bench import suite
@@ -145,6 +146,15 @@ def test_contenders_that_disagree_are_an_error_and_no_row(
     contests = json.loads(file.read_text())["contests"]
     assert "rows" not in contests["one"]
     assert "rows" in contests["two"]  # the others are done
+
+
+@pytest.mark.usefixtures("pytorch_as_it_comes")
+def test_peers_convolve_in_the_precision_that_is_told(entries: Callable[..., None]) -> None:
+    seen: list[str] = []
+    entries(entry("one", verify=lambda: seen.append(torch.backends.cudnn.conv.fp32_precision)))
+    assert bench().exit_code == 0
+    assert seen == ["ieee"]
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_what_is_missing_is_told(entries: Callable[..., None]) -> None:
