@@ -159,8 +159,12 @@ def scan(
     ]
 
 
-def check_precision(net: VotingNetwork, precision: Precision, mode: str) -> None:
-    """Raise an InputError if a scan of this precision cannot be had, before there is an image."""
+def check_precision(
+    net: VotingNetwork, precision: Precision, mode: str, stride: int | None = None
+) -> None:
+    """Raise an InputError if there cannot be such a scan, before there is an image."""
+    if stride is not None:
+        _check_grid(net, stride=stride)
     if not isinstance(net, DeepVotingNet):
         _check_windows(net, mode, precision)
         return
@@ -209,6 +213,15 @@ def _check_windows(net: VotingNetwork, mode: str, precision: str) -> None:
         raise InputError(f"precision 'tf32' needs a DeepVotingNet, got a {kind}; use 'float32'")
 
 
+def _check_grid(net: VotingNetwork, **places: int) -> None:
+    for name, value in places.items():
+        if value % net.output_stride:
+            raise InputError(
+                f"{name} must be a multiple of {net.output_stride}, the distance of this "
+                f"network's votes, got {value}"
+            )
+
+
 def _scan_windows(
     net: VotingNetwork,
     images: Tensor,
@@ -220,12 +233,7 @@ def _scan_windows(
 ) -> Tensor:
     """Votes of the grid by a network that is not made of patches."""
     _check_windows(net, mode, precision)
-    for name, value in (("stride", grid.stride), ("top", grid.top), ("left", grid.left)):
-        if value % net.output_stride:
-            raise ValueError(
-                f"{name} must be a multiple of {net.output_stride}, the distance of this "
-                f"network's votes, got {value}"
-            )
+    _check_grid(net, stride=grid.stride, top=grid.top, left=grid.left)
     votes_of = _votes_of_windows(net, images.device.type, precision)
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     place = (grid.top, grid.left, grid.stride)

@@ -35,8 +35,8 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  const cudaError_t launched = cudaLaunchKernelEx(&config, kernel, arguments...);
-  return launched == cudaSuccess ? cudaGetLastError() : launched;
+  // Not cudaGetLastError(), which may tell of a call before this one.
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 
 // Index of this thread in the grid, and how many threads there are: for striding over items.

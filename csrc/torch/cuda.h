@@ -27,6 +27,7 @@ class CudaScope {
   cudaStream_t stream() const { return stream_; }
 
   static void check(cudaError_t error, const char* operation) {
+    if (error != cudaSuccess) (void)cudaGetLastError();  // told here, and not once more later
     STD_TORCH_CHECK(error == cudaSuccess, "dvfast ", operation, ": ", cudaGetErrorString(error));
   }
 

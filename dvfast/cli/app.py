@@ -130,7 +130,7 @@ def weights_path(weights: str) -> Path:
     from ..weights import available, path_of
 
     path = Path(weights)
-    if weights in available() and not path.exists():
+    if weights in available() and not path.is_file():
         return path_of(weights)
     if not path.exists() and not path.suffix:
         raise InputError(
@@ -141,8 +141,21 @@ def weights_path(weights: str) -> Path:
 
 
 def check_device(device: str) -> None:
-    if device.startswith("cuda") and not build_info()["cuda_sources"]:
+    """Raise an InputError if there is no such device, or nothing that runs on it."""
+    import torch
+
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {device}: {error}") from None
+    if chosen.type == "cpu":
+        return
+    if chosen.type != "cuda":
+        raise InputError(f"device {device}: dvfast runs on cpu and cuda")
+    if not build_info()["cuda_sources"]:
         raise InputError(f"device {device}: this dvfast is built without CUDA kernels; use cpu")
+    if (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise InputError(f"device {device}: there are {count} CUDA devices; use cpu")
 
 
 def show_table(console: Console, table: Table, hidden: Collection[str] = ()) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .app import app, has_cuda_kernels, show_table
+from .app import app, check_device, has_cuda_kernels, show_table
 
 
 @app.command(short_help="How fast it is here, and what else there is.")
@@ -97,6 +97,7 @@ def bench(
         raise click.UsageError(
             f"device {device}: there is no GPU, or this dvfast is built without CUDA kernels"
         )
+    check_device(device)
     settings = Settings(
         quick=quick,
         repeats=repeats or (3 if quick else 7),

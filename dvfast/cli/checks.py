@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__, build_info
-from .app import app, has_cuda_kernels, tracked, weights_path
+from .app import app, check_device, has_cuda_kernels, tracked, weights_path
 
 
 @app.command(short_help="Every operator's gradient, checked here and now.")
@@ -25,6 +25,8 @@ def gradcheck(device: tuple[str, ...]) -> None:
 
     from ..gradcheck import check_gradients
 
+    for name in device:
+        check_device(name)
     devices = device or ("cpu", *(["cuda"] if has_cuda_kernels() else []))
     table = Table(
         box=box.SIMPLE_HEAD,

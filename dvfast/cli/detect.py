@@ -90,12 +90,14 @@ def detect(
     if single and formats:
         raise click.UsageError("--format is for a folder; the extension of -o picks the format")
     _refuse_equal_stems(paths)
+    _refuse_to_overwrite(paths, output, single)
     detector = load_detector(weights, device)
-    check_precision(detector.net, precision, mode)
+    check_precision(detector.net, precision, mode, stride)
     if not single:
         output.mkdir(parents=True, exist_ok=True)
     failed = 0
     console = Console(stderr=True)
+    _warn_of_unit(detector, pixel_size, console)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=len(paths))
         for done, path in enumerate(paths):
@@ -133,15 +135,14 @@ def detect(
     "--radius",
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
-    default=6.6,
-    show_default=True,
-    help="Of the circle around an annotation, in pixels of the images.",
+    help="Of the circle around an annotation, in pixels of the images. [default: the mean radius "
+    "of the nuclei that the weights learnt from]",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
 @detection_options
 def evaluate(
     folder: Path,
-    radius: float,
+    radius: float | None,
     json_file: Path | None,
     weights: str,
     stride: int | None,
@@ -157,11 +158,20 @@ def evaluate(
     one, in which every detection inside any circle is true.
     """
     from ..data import atomic_path
+    from ..data.paths import check_target
     from ..evaluation import evaluate_points
     from ..evaluation.evaluate import detect_all
+    from ..scan import check_precision
 
+    if json_file is not None:
+        check_target(json_file)
+    detector = load_detector(weights, device)
+    check_precision(detector.net, precision, "fast", stride)
+    _warn_of_unit(detector, pixel_size, Console(stderr=True))
+    if radius is None:
+        radius = _radius_of(detector, pixel_size)
     found, names = detect_all(
-        load_detector(weights, device),
+        detector,
         folder,
         stride=stride,
         precision=precision,
@@ -177,6 +187,28 @@ def evaluate(
         document = {mode: evaluation.to_dict() for mode, evaluation in evaluations.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _radius_of(detector: Detector, pixel_size: float | None) -> float:
+    """Of the nuclei that a detector learnt from, in pixels of this size."""
+    radius = (detector.description.get("training") or {}).get("radius")
+    if not isinstance(radius, (int, float)):
+        raise InputError("radius: these weights do not tell theirs; give it with -r, in pixels")
+    if pixel_size is None or detector.image_pixel_size is None:
+        return float(radius)
+    return float(radius) * detector.image_pixel_size / pixel_size
+
+
+def _warn_of_unit(detector: Detector, pixel_size: float | None, console: Console) -> None:
+    if pixel_size is not None and not detector.knows_micrometres:
+        console.print(
+            f"--pixel-size: {pixel_size:g} is not taken for micrometres, as nobody knows how large "
+            "the pixels were that these weights learnt from: 1 is an image like theirs, 0.5 one "
+            "whose nuclei are twice as many pixels wide",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _detect(
@@ -218,6 +250,23 @@ def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
 
 def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:
     progress.update(task, completed=done + share)
+
+
+def _refuse_to_overwrite(paths: list[Path], output: Path, single: bool) -> None:
+    """Neither an image nor, where its clicks may lie beside it, what has its name."""
+    from ..data.paths import check_target
+
+    if single:
+        check_target(output)
+        if output.exists() and any(output.samefile(path) for path in paths):
+            raise InputError(f"{output}: is the image itself, which would be lost; choose another")
+        return
+    for path in paths:
+        if output.is_dir() and output.samefile(path.parent):
+            raise InputError(
+                f"{output}: holds {path.name}, which would be overwritten, as would clicks of the "
+                "same name; choose another folder"
+            )
 
 
 def _refuse_equal_stems(paths: list[Path]) -> None:

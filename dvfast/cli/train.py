@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from .app import app, finite
+from .app import app, check_device, finite
 
 if TYPE_CHECKING:
     from ..training import TrainingConfig
@@ -79,6 +79,7 @@ def train(
     if show:
         click.echo(json.dumps(settings.to_dict(), indent=2))
         return
+    check_device(device)
     description = {
         "name": data_name or folder.resolve().name,
         "licence": data_licence,
@@ -102,17 +103,29 @@ def _training_config(
     values = getattr(TrainingConfig, preset)().to_dict()
     if file is not None:
         try:
-            loaded = json.loads(file.read_text())
+            loaded = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{file}: cannot be read as JSON: {error}") from error
         if not isinstance(loaded, dict):
             raise InputError(f"{file}: must hold one JSON object of settings")
-        values.update(loaded)
+        values = _merged(values, loaded)
     config = TrainingConfig.from_dict(_changed(values, changes))
     if nucleus_radius is None:
         return config
     # Once more, for the scale of the network may be among the changes, and so may a length.
     return TrainingConfig.from_dict(_changed(config.for_nuclei(nucleus_radius).to_dict(), changes))
+
+
+def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """`values` with what `others` say, which need not say all of a section."""
+    result = dict(values)
+    for name, other in others.items():
+        own = values.get(name)
+        if isinstance(own, dict) and isinstance(other, dict):
+            result[name] = _merged(own, other)
+        else:
+            result[name] = other
+    return result
 
 
 def _changed(values: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["atomic_path", "existing_file", "visible_files"]
+__all__ = ["atomic_path", "check_target", "existing_file", "visible_files"]
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -57,6 +58,24 @@ def visible_files(folder: str | os.PathLike[str]) -> list[Path]:
     return [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise an InputError if a file of this name cannot be written, before it has cost anything."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"{path}: cannot be written: it is a folder, expected a file name")
+    if not target.parent.exists():
+        raise InputError(
+            f"{path}: cannot be written: the folder {target.parent} does not exist; create it first"
+        )
+    reason = "" if os.access(target.parent, os.W_OK) else os.strerror(errno.EACCES)
+    if not target.parent.is_dir():
+        reason = os.strerror(errno.ENOTDIR)
+    if reason:
+        raise InputError(
+            f"{path}: cannot be written: the folder {target.parent} takes no new files: {reason}"
+        )
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file so that it appears whole or not at all.
@@ -89,17 +108,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     (Path(folder) / "a.txt").read_text()
     'whole'
     """
+    check_target(path)
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise InputError(f"{path}: cannot be written: it is a folder, expected a file name")
     temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
         # tempfile would create the file with mode 0600; this way the user's umask decides.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: cannot be written: the folder {target.parent} does not exist; create it first"
-        ) from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written: the folder {target.parent} takes no new files: "

@@ -29,6 +29,8 @@ from .tiling import Region, View
 
 __all__ = ["Detector"]
 
+_MOST_SCALED = 64  # beyond, sizes are in another unit than they should be
+
 
 class Detector:
     """A trained network with everything it takes to find nuclei in an image.
@@ -122,7 +124,13 @@ class Detector:
                     "the image yourself and leave pixel_size out"
                 )
             return 1.0
-        return size / self.pixel_size if size else 1.0
+        scale = size / self.pixel_size if size else 1.0
+        if not 1 / _MOST_SCALED <= scale <= _MOST_SCALED:
+            raise InputError(
+                f"pixel_size: came as {size:g}, which scales images by {scale:.3g}, expected "
+                f"between 1/{_MOST_SCALED} and {_MOST_SCALED}; it is in micrometres"
+            )
+        return scale
 
     @torch.no_grad()
     def detect(

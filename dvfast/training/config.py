@@ -324,6 +324,11 @@ class TrainingConfig:
             )
         self._check_density()
         self._build("meta")
+        if self.network == "unet" and self.detection.stride % self.crop_stride:
+            raise InputError(
+                f"detection.stride: came as {self.detection.stride}, expected a multiple of "
+                f"crop_stride = {self.crop_stride}, the distance of the network's votes"
+            )
         if self.r2 < self.r1:
             raise InputError(f"r2: came as {self.r2}, expected at least r1 = {self.r1}")
         if self.pixel_size is not None and self.image_pixel_size is None:

@@ -214,6 +214,9 @@ def _fingerprint(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for path in (path for sample in samples for path in (sample.image, sample.points)):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+    # Clicks are corrected without a change of length; images are too large to be read for this.
+    for sample in samples:
+        digest.update(hashlib.sha256(sample.points.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -101,8 +101,7 @@ def fit(
     progress
         Whether to show a progress bar on the standard error.
     device
-        By default the process's CUDA device, or the CPU where there is none or dvfast was built
-        without CUDA.
+        ``"cpu"`` by default; ``"cuda"`` is the process's own CUDA device, under torchrun, too.
     checkpoint_seconds
         Least time between two checkpoints; 0 writes one after every step.
     data_description
@@ -130,6 +129,11 @@ def fit(
     >>> dvfast.Detector.load(result.weights_path)  # doctest: +SKIP
     """
     config = config or TrainingConfig.paper()
+    if os.path.realpath(output) == os.path.realpath(folder):
+        raise InputError(
+            f"output: is {folder}, the folder of the images, whose files what is written there "
+            "would be taken for; choose another"
+        )
     output = _folder(output)
     checkpoint, weights_path = output / "checkpoint.safetensors", output / "weights.safetensors"
     with running_processes(device) as processes, _kept_random_state(processes.device):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from ..errors import InputError
+
 __all__ = ["Processes", "running_processes"]
 
 
@@ -72,6 +74,15 @@ def running_processes(device: str | torch.device | None) -> Iterator[Processes]:
 
 def _own_device(device: str | torch.device | None) -> torch.device:
     # The CUDA kernels have not yet run on hardware: who wants them has to say so.
-    if str(device) != "cuda":
-        return torch.device(device or "cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    try:
+        chosen = torch.device(device or "cpu")
+    except RuntimeError as error:
+        raise InputError(f"device: came as {device!r}: {error}") from None
+    if chosen.type != "cuda":
+        return chosen
+    count = torch.cuda.device_count()
+    index = int(os.environ.get("LOCAL_RANK", 0)) % max(count, 1)
+    index = index if chosen.index is None else chosen.index
+    if index >= count:
+        raise InputError(f"device: came as {str(device)!r}, but there are {count} CUDA devices")
+    return torch.device("cuda", index)

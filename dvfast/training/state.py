@@ -157,7 +157,7 @@ class TrainingState:
             raise InputError(f"{path}: the run began with other settings: {listed}; {way_out}")
         if facts["fingerprint"] != fingerprint:
             raise InputError(
-                f"{path}: the run began with other training files (names or sizes differ); "
+                f"{path}: the run began with other training files (names, sizes or clicks differ); "
                 f"{way_out}"
             )
 

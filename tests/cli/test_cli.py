@@ -27,7 +27,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     net = dvfast.nn.DeepVotingNet(num_votes=1, channels=(2, 2, 2), hidden=(4,))
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    dvfast.Detector(net, dvfast.DetectionSettings(stride=2)).save(path)
+    settings = dvfast.DetectionSettings(stride=2)
+    dvfast.Detector(net, settings, description={"training": {"radius": 6.6}}).save(path)
     return str(path)
 
 

@@ -131,7 +131,7 @@ def density_case(seed: int = 0) -> tuple[TrainingConfig, torch.Tensor, torch.Ten
         r2=10.0,
         target_radius=2.0,
         density_weight=30.0,
-        detection=dvfast.DetectionSettings(sigma=1.5, window=9),
+        detection=dvfast.DetectionSettings(stride=2, sigma=1.5, window=9),
     )
     points = [23 * torch.rand(n, 2, generator=generator(seed)).double() for n in (3, 0)]
     targets = make_targets(config, points, (23, 23), stride=2, offset=0)

@@ -1,0 +1,161 @@
+"""What a command must not destroy, nor find out only after the work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from skimage.io import imsave
+
+import dvfast
+from dvfast import detection
+from dvfast.cli.app import app, weights_path
+from dvfast.cli.train import _training_config
+from dvfast.training import TrainingConfig
+
+
+def run(*arguments: str | float | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    net = dvfast.nn.VotingUNet(1, 3, (2, 4), output_stride=2)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    settings = dvfast.DetectionSettings(stride=2)
+    description: dict[str, Any] = {"training": {"radius": 8.0}}
+    dvfast.Detector(net, settings, description=description).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    imsave(tmp_path / "tile.png", pixels, check_contrast=False)
+    (tmp_path / "tile.csv").write_text("y,x\n10,12\n")
+    return tmp_path
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: Any, **__: Any) -> None:
+        raise AssertionError("an image was looked at")
+
+    monkeypatch.setattr(detection.Detector, "detect", work)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("output", [".", "tile.png", "../{name}/tile.png"])
+def test_detect_overwrites_neither_images_nor_clicks(
+    folder: Path, weights: str, output: str
+) -> None:
+    before = contents(folder)
+    target = folder / output.format(name=folder.name)
+    result = run("detect", folder / "tile.png", "-o", target, "-w", weights)
+    assert result.exit_code == 1
+    assert "choose another" in result.output
+    assert contents(folder) == before
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("detect", "tile.png", "-o", "none/a.csv"), "does not exist; create it first"),
+        (("evaluate", ".", "--json", "none/a.json"), "does not exist; create it first"),
+        (("detect", "tile.png", "-o", "a.csv", "--stride", "3"), "stride must be a multiple of 2"),
+        (("evaluate", ".", "--stride", "1"), "stride must be a multiple of 2"),
+        (("detect", "tile.png", "-o", "a.csv", "--device", "gpu"), "device gpu: "),
+        (("detect", "tile.png", "-o", "a.csv", "--device", "meta"), "runs on cpu and cuda"),
+    ],
+)
+def test_what_cannot_be_done_is_told_first(
+    folder: Path,
+    weights: str,
+    command: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    result = run(*command, "-w", weights)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [("train", ".", "-o", "out"), ("gradcheck",), ("bench", "--quick")]
+)
+def test_every_command_knows_its_devices(
+    folder: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    result = run(*command, "--device", "gpu")
+    assert result.exit_code == 1
+    assert "device gpu: " in result.output
+    assert not (folder / "out").exists()
+
+
+def test_evaluate_takes_the_radius_that_the_weights_learnt_with(folder: Path, weights: str) -> None:
+    result = run("evaluate", folder, "-w", weights)
+    assert result.exit_code == 0, result.output
+    assert "within 8" in result.output
+    bare = folder / "bare.safetensors"
+    dvfast.Detector(dvfast.nn.VotingUNet(1, 3, (2, 4))).save(bare)
+    result = run("evaluate", folder, "-w", bare)
+    assert result.exit_code == 1
+    assert "give it with -r" in result.output
+    assert run("evaluate", folder, "-w", bare, "-r", 5).exit_code == 0
+
+
+def test_pixel_sizes_that_are_no_micrometres(folder: Path) -> None:
+    tile, target = folder / "tile.png", folder / "a.csv"
+    told = run("detect", tile, "-o", target, "-w", "fluorescence", "--pixel-size", 0.9)
+    assert told.exit_code == 0, told.output
+    assert "not taken for micrometres" in told.output
+    assert "not taken" not in run("detect", tile, "-o", target, "-w", "fluorescence").output
+    result = run("detect", tile, "-o", target, "--pixel-size", 500)  # nanometres
+    assert result.exit_code == 1
+    assert "pixel_size: came as 500, which scales images by 1e+03" in result.output
+
+
+def test_a_folder_named_like_weights_is_not_meant(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "ihc").mkdir()
+    assert weights_path("ihc").is_file()
+
+
+def test_a_config_file_need_not_say_all_of_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"augmentation": {"zoom": 0.3}, "detection": {"sigma": 4.0}}))
+    config, preset = _training_config("modern", None, file, ()), TrainingConfig.modern()
+    assert config.augmentation.zoom == 0.3
+    assert config.augmentation.stain_gain == preset.augmentation.stain_gain > 0
+    assert config.detection.sigma == 4.0
+    assert config.detection.stride == preset.detection.stride > 1
+
+
+def test_a_unet_is_validated_at_votes_that_it_casts() -> None:
+    with pytest.raises(dvfast.errors.InputError, match=r"detection.stride: came as 2.*crop_stride"):
+        TrainingConfig.unet(crop_stride=4)
+
+
+def test_training_leaves_the_folder_of_the_images_alone(folder: Path) -> None:
+    before = contents(folder)
+    result = run("train", folder, "-o", folder)
+    assert result.exit_code == 1
+    assert "is" in result.output
+    assert "choose another" in result.output
+    assert contents(folder) == before
