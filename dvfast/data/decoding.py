@@ -134,6 +134,15 @@ def tiff_size(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
+def is_tiff_of_bytes(path: Path) -> bool:
+    """Whether the first page has 8 bits per number."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages.first
+        return bool(page.dtype == np.uint8)
+
+
 def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
     if len(tiff.series) != 1:
         shapes = ", ".join("x".join(map(str, series.shape)) for series in tiff.series[:4])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .decoding import is_tiff_of_bytes
 from .images import SLIDE_SUFFIXES, image_size, read_image
 from .paths import existing_file
 
@@ -203,10 +204,13 @@ def _open_with_openslide(path: Path) -> Slide | None:
             ) from None
         return None
     try:
-        if _format(path) is None:
+        kind = _format(path)
+        if kind is None:
             if named:
                 raise InputError(f"{path}: is none of the slides that OpenSlide can read")
             return None
+        if kind == "generic-tiff" and not is_tiff_of_bytes(path):
+            return None  # OpenSlide would leave 8 bits of 16, and cannot read floats
         return _FileSlide(path, openslide.OpenSlide(str(path)))
     except openslide.OpenSlideError as error:
         raise InputError(f"{path}: the slide is damaged or truncated: {error}") from error

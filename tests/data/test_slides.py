@@ -40,6 +40,22 @@ def test_arrays_are_read_in_parts(pixels: NDArray[np.uint8]) -> None:
         assert np.shares_memory(part, pixels)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_tiled_tiff_keeps_its_bits(
+    tmp_path: Path, pixels: NDArray[np.uint8], kind: type[Any]
+) -> None:
+    values = pixels.astype(kind)
+    if kind != np.uint8:
+        values *= kind(257 / 65535 if kind == np.float32 else 5)
+        values[3, 4] = kind(1 if kind == np.float32 else 1001)
+    path = tmp_path / "tiled.tif"
+    tifffile.imwrite(path, values, tile=(64, 64), photometric="rgb")
+    with open_slide(path) as slide:
+        part = slide.read(0, 0, 203, 310)
+    assert part.dtype == kind
+    np.testing.assert_array_equal(part, values)
+
+
 @pytest.mark.parametrize("shape", [(4,), (0, 5), (2, 3, 4, 5)])
 def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="image"):
