@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 
+import ahead
 import pytest
 import torch
 
@@ -37,6 +38,13 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
 
+_PACKAGES = pytest.StashKey[set[str]]()
+
+
+def _package(item: pytest.Item) -> str:
+    return item.path.parent.name
+
+
 def _missing_cuda() -> str | None:
     import dvfast
 
@@ -46,6 +54,13 @@ def _missing_cuda() -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Not beside what measures times, which comes first.
+    if _package(item) not in ("baselines", "bench"):
+        items = item.session.items
+        packages = item.session.stash.setdefault(_PACKAGES, {_package(each) for each in items})
+        for package in ahead.BUILDS:
+            if package in packages:
+                ahead.begin(package)
     if item.get_closest_marker("cuda") and (reason := _missing_cuda()):
         if REQUIRE_CUDA:
             pytest.fail(f"DVFAST_REQUIRE_CUDA=1, but {reason}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ahead
 import pytest
 from emulation import build
 from emulation.build import Device
 
 
 @pytest.fixture(scope="session")
-def emulated_modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build.build_all(tmp_path_factory.mktemp("emulation"))
+def emulated_modules() -> dict[str, Path]:
+    return ahead.begin("emulation").result()
 
 
 @pytest.fixture(scope="session")

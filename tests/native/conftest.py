@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import ahead
 import pytest
 from native import build
 
-# Another variant than the one shipped is a statement about x86 only.
-AVAILABLE = [variant for variant in build.VARIANTS if build.cpu_runs(variant)]
-
 
 @pytest.fixture(scope="session")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build.build(tmp_path_factory.mktemp("native"), AVAILABLE)
+def modules() -> dict[str, Path]:
+    return ahead.begin("native").result()
 
 
 @pytest.fixture(scope="session")

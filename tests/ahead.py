@@ -1,0 +1,41 @@
+"""Builds that take a minute on two cores, begun while tests run that leave one of them idle."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+Modules = dict[str, Path]
+
+# One after the other: the second takes objects over from the first.
+_builder = ThreadPoolExecutor(1)
+_begun: dict[str, Future[Modules]] = {}
+
+
+def begin(package: str) -> Future[Modules]:
+    """Begin to build what a package of tests needs, unless it is done or being done."""
+    if package not in _begun:
+        folder = Path(tempfile.mkdtemp(prefix=f"dvfast-{package}-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _begun[package] = _builder.submit(BUILDS[package], folder)
+    return _begun[package]
+
+
+def _emulation(folder: Path) -> Modules:
+    from emulation import build
+
+    return build.build_all(folder)
+
+
+def _native(folder: Path) -> Modules:
+    from native import build
+
+    return build.build(folder, [v for v in build.VARIANTS if build.cpu_runs(v)])
+
+
+# In the order in which their tests run.
+BUILDS: dict[str, Callable[[Path], Modules]] = {"emulation": _emulation, "native": _native}
