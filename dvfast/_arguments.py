@@ -21,7 +21,7 @@ __all__ = [
 Offset = float | tuple[float, float]
 
 _MIN_SIGMA = 0.01  # kMinSigma of csrc/core/gaussian.h
-_MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
+MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
 
 
 def pair(offset: Offset) -> tuple[float, float]:
@@ -63,9 +63,9 @@ def check_grid(stride: int) -> None:
 def check_gaussian(sigma: float, window: int) -> None:
     if not _MIN_SIGMA <= sigma < math.inf:
         raise ValueError(f"sigma must be at least {_MIN_SIGMA} pixels and finite, got {sigma}")
-    if not (1 <= window <= _MAX_WINDOW and window % 2 == 1):
+    if not (1 <= window <= MAX_WINDOW and window % 2 == 1):
         raise ValueError(
-            f"window must be an odd number of pixels from 1 to {_MAX_WINDOW}, got {window}"
+            f"window must be an odd number of pixels from 1 to {MAX_WINDOW}, got {window}"
         )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .nn import VotingNetwork
 
-__all__ = ["PackedNetwork", "kept", "no_kernels", "why_not_plain"]
+__all__ = ["PackedNetwork", "held", "kept", "no_kernels", "why_not_plain"]
 
 
 class PackedNetwork:
@@ -42,6 +42,12 @@ def kept(net: _Net, pack: Callable[[_Net], _Packed]) -> _Packed:
     capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
     if engine is None or not (capturing or engine.is_of(net)):
         engine = _packed[net] = pack(net)
+    return engine
+
+
+def held(net: VotingNetwork) -> PackedNetwork | None:
+    """What is kept of a network, for whoever needs it for longer: a graph that reads its memory."""
+    engine: PackedNetwork | None = _packed.get(net)
     return engine
 
 

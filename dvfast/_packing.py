@@ -160,4 +160,6 @@ def _last_matrix(rows: Tensor) -> Tensor:
 def _to_tf32(values: Tensor) -> Tensor:
     """The nearest numbers with ten bits after the point, ties away from zero."""
     bits = values.contiguous().view(torch.int32)
-    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+    rounded = ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+    # A NaN of a GPU has all bits set, and would wrap around to a zero.
+    return torch.where(values.isnan(), values, rounded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,6 +77,7 @@ def detect(
     at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`.
     """
     from ..data import list_images
+    from ..data.paths import check_target
     from ..scan import check_precision
 
     paths = list_images(images, slides=True)
@@ -90,7 +92,9 @@ def detect(
     if single and formats:
         raise click.UsageError("--format is for a folder; the extension of -o picks the format")
     _refuse_equal_stems(paths)
-    _refuse_to_overwrite(paths, output, single)
+    if single:
+        check_target(output)
+    _refuse_to_overwrite(paths, _targets(paths, output, () if single else formats or _FORMATS))
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, mode, stride)
     if not single:
@@ -200,7 +204,7 @@ def _radius_of(detector: Detector, pixel_size: float | None) -> float:
 
 
 def _warn_of_unit(detector: Detector, pixel_size: float | None, console: Console) -> None:
-    if pixel_size is not None and not detector.knows_micrometres:
+    if None not in (pixel_size, detector.pixel_size) and not detector.knows_micrometres:
         console.print(
             f"--pixel-size: {pixel_size:g} is not taken for micrometres, as nobody knows how large "
             "the pixels were that these weights learnt from: 1 is an image like theirs, 0.5 one "
@@ -252,21 +256,26 @@ def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:
     progress.update(task, completed=done + share)
 
 
-def _refuse_to_overwrite(paths: list[Path], output: Path, single: bool) -> None:
-    """Neither an image nor, where its clicks may lie beside it, what has its name."""
-    from ..data.paths import check_target
+def _targets(paths: list[Path], output: Path, formats: Sequence[str]) -> list[Path]:
+    if not formats:
+        return [output]
+    return [output / f"{path.stem}.{extension}" for path in paths for extension in formats]
 
-    if single:
-        check_target(output)
-        if output.exists() and any(output.samefile(path) for path in paths):
-            raise InputError(f"{output}: is the image itself, which would be lost; choose another")
-        return
-    for path in paths:
-        if output.is_dir() and output.samefile(path.parent):
-            raise InputError(
-                f"{output}: holds {path.name}, which would be overwritten, as would clicks of the "
-                "same name; choose another folder"
-            )
+
+def _refuse_to_overwrite(paths: list[Path], targets: list[Path]) -> None:
+    """Neither images, by whatever name, nor clicks; what was detected before may go."""
+    images = {path.resolve() for path in paths}
+    for target in targets:
+        if target.resolve() in images:
+            raise InputError(f"{target}: is the image itself, which would be lost; choose another")
+        if target.suffix.lower() == ".csv" and target.is_file():
+            with open(target, encoding="utf-8", errors="replace") as file:
+                heading = file.readline()
+            if heading.strip() and "score" not in heading:
+                raise InputError(
+                    f"{target}: holds points without scores, such as clicks, which would be lost; "
+                    "choose another name, or delete it"
+                )
 
 
 def _refuse_equal_stems(paths: list[Path]) -> None:

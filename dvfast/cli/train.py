@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -109,11 +110,20 @@ def _training_config(
         if not isinstance(loaded, dict):
             raise InputError(f"{file}: must hold one JSON object of settings")
         values = _merged(values, loaded)
-    config = TrainingConfig.from_dict(_changed(values, changes))
     if nucleus_radius is None:
+        return TrainingConfig.from_dict(_changed(values, changes))
+    # The scale of the network may be among the changes, which lengths depend on; lengths that are
+    # given are not scaled, and lambda goes with the r1 that there is in the end.
+    others = tuple(change for change in changes if _name(change) not in ("r1", "r2"))
+    scaled = TrainingConfig.from_dict(_changed(values, others)).for_nuclei(nucleus_radius)
+    config = TrainingConfig.from_dict(_changed(scaled.to_dict(), changes))
+    if any(_name(change) == "lam" for change in changes):
         return config
-    # Once more, for the scale of the network may be among the changes, and so may a length.
-    return TrainingConfig.from_dict(_changed(config.for_nuclei(nucleus_radius).to_dict(), changes))
+    return dataclasses.replace(config, lam=scaled.lam * (config.r1 / scaled.r1) ** 2)
+
+
+def _name(change: str) -> str:
+    return change.partition("=")[0]
 
 
 def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:

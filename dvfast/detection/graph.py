@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._engines import held
 from ..errors import InputError
 from ..scan import Precision
 from .detector import Detector
@@ -71,6 +72,8 @@ class DetectionGraph:
             torch.cuda.current_stream().wait_stream(side)
             with torch.cuda.graph(self._graph):
                 self._result = self._detect()
+        # The graph reads the packed weights, which are dropped when those of the network change.
+        self._weights = held(detector.net)
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the nuclei of an image ``[C, H, W]`` in [0, 1].

@@ -22,7 +22,7 @@ __all__ = ["DetectionResult", "SlideResult"]
 _CLOSEST_DOTS = 12.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nuclei(ABC):
     """Points, their scores, and the files they can be written to."""
 
@@ -62,7 +62,7 @@ class Nuclei(ABC):
         writer(path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DetectionResult(Nuclei):
     """The nuclei of one image.
 
@@ -90,7 +90,7 @@ class DetectionResult(Nuclei):
         return draw_overlay(self.image, self.points, truth=truth, radius=radius)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlideResult(Nuclei):
     """The nuclei of a whole slide, or of a region of it.
 

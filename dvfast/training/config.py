@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from .._arguments import MAX_WINDOW
 from ..data.augment import Augmentation
 from ..detection import DetectionSettings
 from ..errors import InputError
@@ -290,6 +291,13 @@ class TrainingConfig:
         working = radius * self.scale
         sigma = smoothing * working
         r1 = reach * working
+        window = 2 * math.ceil(3 * sigma) + 1
+        if window > MAX_WINDOW:
+            raise InputError(
+                f"radius: {radius:g} is {working:g} pixels at the network's scale, whose smoothing "
+                f"would be {window} pixels wide, expected {MAX_WINDOW} at most; choose a coarser "
+                "scale with pixel_size"
+            )
         return replace(
             self,
             radius=radius,
@@ -300,7 +308,7 @@ class TrainingConfig:
             detection=replace(
                 self.detection,
                 sigma=sigma,
-                window=2 * math.ceil(3 * sigma) + 1,
+                window=window,
                 min_distance=max(1, round(0.45 * working)),
             ),
         )

@@ -145,6 +145,13 @@ def fit(
         data = TrainingSet(folder, config, split_seed)
         # Read at once, so that a bad file stops the run before it has cost hours.
         validation = data.load_validation() if processes.leads else []
+        if data.nuclei == 0:
+            raise InputError(f"{folder}: no image of the training part has a click")
+        if validation and not any(len(points) for _, points in validation):
+            raise InputError(
+                "validation_fraction: no image of the validation part has a click, so nothing "
+                "could be chosen by it; add images, set it higher, or to 0"
+            )
         torch.manual_seed(hashed_seed(config.seed))
         state = TrainingState(config, processes.device)
         if resume and checkpoint.exists():

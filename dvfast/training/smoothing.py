@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._arguments import MAX_WINDOW
 from ..data import resample_points
 from ..detection import DetectionResult, DetectionSettings, Detector
 from ..evaluation import Evaluation
@@ -51,6 +52,8 @@ def best_detection(
     best: tuple[DetectionSettings, Evaluation] | None = None
     for sigma in (own.sigma * factor for factor in _SIGMAS):
         window = own.window if sigma == own.sigma else 2 * math.ceil(_REACH * sigma) + 1
+        if window > MAX_WINDOW:
+            continue
         settings = replace(
             own, sigma=sigma, window=window, threshold=ALL_PEAKS, relative=False, min_distance=1
         )

@@ -121,7 +121,7 @@ class TrainingState:
         if facts.get("format") != _FORMAT:
             raise InputError(
                 f"{path}: checkpoint format {facts.get('format')!r}, expected {_FORMAT}; finish "
-                "the run with the dvfast that began it, or start over with resume=False"
+                "the run with the dvfast that began it, or start over with resume=False (--fresh)"
             )
         self._check_same_run(path, facts, fingerprint)
         self.net.load_state_dict(_unprefixed("net", tensors))
@@ -149,7 +149,9 @@ class TrainingState:
     def _check_same_run(self, path: Path, facts: Mapping[str, Any], fingerprint: str) -> None:
         ours, theirs = self._config.to_dict(), facts["config"]
         changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
-        way_out = "use the old ones, another output folder, or start over with resume=False"
+        way_out = (
+            "use the old ones, another output folder, or start over with resume=False (--fresh)"
+        )
         if changed:
             listed = ", ".join(
                 f"{name} was {theirs.get(name)!r}, is {ours.get(name)!r}" for name in changed

@@ -17,6 +17,7 @@ from dvfast import detection
 from dvfast.cli.app import app, weights_path
 from dvfast.cli.train import _training_config
 from dvfast.training import TrainingConfig
+from dvfast.training.dataset import split
 
 
 def run(*arguments: str | float | Path) -> Result:
@@ -55,16 +56,31 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize("output", [".", "tile.png", "../{name}/tile.png"])
+@pytest.mark.parametrize("image", ["tile.png", "link/tile.png"])
+@pytest.mark.parametrize("output", [".", "tile.png", "tile.csv", "../{name}/tile.png"])
 def test_detect_overwrites_neither_images_nor_clicks(
-    folder: Path, weights: str, output: str
+    folder: Path, weights: str, output: str, image: str
 ) -> None:
     before = contents(folder)
+    (folder / "link").symlink_to(folder)
     target = folder / output.format(name=folder.name)
-    result = run("detect", folder / "tile.png", "-o", target, "-w", weights)
+    result = run("detect", folder / image, "-o", target, "-w", weights)
     assert result.exit_code == 1
-    assert "choose another" in result.output
+    assert "would be lost; choose another" in result.output
+    (folder / "link").unlink()
     assert contents(folder) == before
+
+
+def test_detections_may_lie_beside_images_and_be_made_anew(folder: Path, weights: str) -> None:
+    before = contents(folder)
+    for _ in range(2):
+        result = run("detect", folder, "-o", folder, "-f", "geojson", "-w", weights)
+        assert result.exit_code == 0, result.output
+        result = run("detect", folder, "-o", folder / "out", "-w", weights)
+        assert result.exit_code == 0, result.output
+    assert (
+        before.items() <= {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}.items()
+    )
 
 
 @pytest.mark.usefixtures("no_work")
@@ -159,3 +175,35 @@ def test_training_leaves_the_folder_of_the_images_alone(folder: Path) -> None:
     assert "is" in result.output
     assert "choose another" in result.output
     assert contents(folder) == before
+
+
+def test_images_without_clicks_teach_nothing(tmp_path: Path) -> None:
+    pixels = np.zeros((60, 60, 3), np.uint8)
+    for name in "abc":
+        imsave(tmp_path / f"{name}.png", pixels, check_contrast=False)
+        (tmp_path / f"{name}.csv").write_text("y,x\n")
+    result = run("train", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no image of the training part has a click" in result.output
+    images = dvfast.data.pair_by_stem(tmp_path)
+    (held_out,) = split(images, 0.15, 0)[1]
+    for sample in images:
+        if sample != held_out:
+            sample.points.write_text("y,x\n30,30\n")
+    result = run("train", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no image of the validation part has a click" in result.output
+
+
+def test_lambda_goes_with_the_r1_that_is_given() -> None:
+    preset = TrainingConfig.modern()
+    config = _training_config("modern", 9.0, None, ("r1=20", "r2=30"))
+    assert config.lam == pytest.approx(preset.lam * (20 / preset.r1) ** 2)
+    assert _training_config("modern", 9.0, None, ("r1=20", "r2=30", "lam=7")).lam == 7
+    assert _training_config("modern", 9.0, None, ()) == preset.for_nuclei(9.0)
+
+
+def test_nuclei_that_are_too_large_for_the_scale() -> None:
+    with pytest.raises(dvfast.errors.InputError, match="radius: 160 is 160 pixels"):
+        TrainingConfig.modern().for_nuclei(160)
+    assert TrainingConfig.modern().for_nuclei(115).detection.window < 255

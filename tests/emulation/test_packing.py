@@ -8,7 +8,7 @@ import torch
 from emulation import matrices
 from native.kernels import Array
 
-from dvfast._packing import Convolution, pack_matrices
+from dvfast._packing import Convolution, _to_tf32, pack_matrices
 from dvfast.nn import DeepVotingNet
 
 
@@ -33,3 +33,11 @@ def test_engine_packs_as_kernels_expect(channels: tuple[int, ...], precision: st
     last = net.head[-1].weight.detach().flatten(1).numpy()
     expected = matrices.pack_last(np.pad(last, [(0, 0), (0, 8)]))
     assert np.array_equal(words(packed[-1].weight.numpy()), words(expected))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    """The NaN of a GPU, too, whose bits are all set."""
+    bits = torch.tensor([0x7FFFFFFF, 0x7FC00000, -1, 0x7F800000], dtype=torch.int32)
+    rounded = _to_tf32(bits.view(torch.float32))
+    assert rounded[:3].isnan().all()
+    assert rounded[3] == float("inf")
