@@ -8,7 +8,8 @@ PEERS := .venv-peers
 # Plain `torch` would bring gigabytes of CUDA packages along.
 TORCH := torch==2.13.0
 
-SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup.py tools/build_backend.py
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup.py tools/build_backend.py \
+	tools/cuda_build.py
 
 .PHONY: demo test bench bench-peers performance lint format wheel clean gpu-check
 
@@ -63,7 +64,8 @@ $(STAMPS)/environment: pyproject.toml
 
 # Without isolation: the torch of this environment is the one to build against.
 $(STAMPS)/build: $(STAMPS)/environment $(SOURCES)
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,baselines,slides]'
+	DVFAST_WERROR=1 $(BIN)/pip install --quiet --no-build-isolation --editable \
+		'.[test,baselines,slides]'
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/environment

@@ -125,7 +125,7 @@ def scanning(device: torch.device, side: int, *, peers: bool) -> dict[str, Any]:
     result["faster_than_the_best"] = {
         precision: min(theirs[precision]) / min(seconds[precision], seconds[f"{precision}, graph"])
         for precision in _FORMS
-        if theirs[precision] and precision in seconds
+        if len(theirs[precision]) == 2 and precision in seconds  # the best of both, or of none
     }
     return result
 

@@ -19,6 +19,7 @@ __all__ = ["one_thread"]
 
 import dvfast
 from dvfast import _engine
+from dvfast._engines import held
 from dvfast.errors import InputError
 from dvfast.nn import DeepVotingNet
 from dvfast.nn.deep_voting_net import PATCH_SIZE
@@ -52,6 +53,17 @@ def votes_of_patches(net: DeepVotingNet, image: Tensor) -> Tensor:
     with torch.no_grad():
         votes = dvfast.hybrid_activation(net(patches.flatten(0, 1)))
     return votes.T.reshape(1, -1, *image.shape[2:])
+
+
+def test_what_is_held_outlives_a_change_of_weights() -> None:
+    net = small_net()
+    engine = _engine.engine_of(net)
+    assert held(net) is engine
+    packed = engine._layers[0].weight.clone()
+    with torch.no_grad():
+        net.conv1.weight.add_(1)
+    assert _engine.engine_of(net) is not engine
+    assert torch.equal(engine._layers[0].weight, packed)
 
 
 # --- Networks that the engine cannot run ----------------------------------------------------------

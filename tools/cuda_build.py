@@ -56,6 +56,8 @@ def architecture_flags(listed: str | None = None) -> list[str]:
 def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list[str]:
     """Compile what is older than its source or any header; returns the object files."""
     flags = [*_FLAGS, *architecture_flags(os.environ.get("TORCH_CUDA_ARCH_LIST"))]
+    if os.environ.get("DVFAST_WERROR") == "1":  # not for users, whose compilers may know new ones
+        flags.append("--Werror=all-warnings")
     folder.mkdir(parents=True, exist_ok=True)
     recorded = folder / "flags"
     same_flags = recorded.exists() and recorded.read_text() == " ".join(flags)

@@ -109,7 +109,6 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
 
 def scans_by_matrices(device: str) -> None:
     """The kernels that `compare_with_cpu` leaves out, since they have no bits of the CPU's."""
-
     torch.manual_seed(0)
     net = dvfast.nn.DeepVotingNet(hidden=(40,)).to(device)
     image = torch.rand(3, 30, 33, device=device)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .app import app, check_device, has_cuda_kernels, show_table
+from .app import app, check_device, show_table
 
 
 @app.command(short_help="How fast it is here, and what else there is.")
@@ -93,10 +93,6 @@ def bench(
             note = f" [needs --{entry.needs}]" if entry.needs else ""
             click.echo(f"{entry.name:<24}{entry.title}{note}")
         return
-    if device.startswith("cuda") and not has_cuda_kernels():
-        raise click.UsageError(
-            f"device {device}: there is no GPU, or this dvfast is built without CUDA kernels"
-        )
     check_device(device)
     settings = Settings(
         quick=quick,
