@@ -48,6 +48,7 @@ _LIMITS = {
     "tests": 400,
     "gradients": 60,
     "same_bits_as_cpu": 120,
+    "accuracy": 60,
     "streams_and_graphs": 60,
     "other_devices": 120,
     "memcheck": 240,
@@ -219,6 +220,15 @@ def same_bits(device: str) -> dict[str, bool]:
     return compare_with_cpu(device)
 
 
+def accuracy(device: str) -> dict[str, Any]:
+    from gpu_comparisons import deviations_from_float64
+
+    found = deviations_from_float64(device)
+    if found["float32"]["root_mean_square"] > 3 * found["exact"]["root_mean_square"]:
+        raise RuntimeError(f"float32 has not the accuracy of float32: {found}")
+    return found
+
+
 def streams_and_graphs(device: str) -> dict[str, bool]:
     import gpu_comparisons
 
@@ -300,6 +310,7 @@ STEPS: dict[str, Callable[[str], Any]] = {
     "tests": tests,
     "gradients": gradients,
     "same_bits_as_cpu": same_bits,
+    "accuracy": accuracy,
     "streams_and_graphs": streams_and_graphs,
     "other_devices": other_devices,
     "memcheck": lambda device: sanitizer(device, "memcheck"),

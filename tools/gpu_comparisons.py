@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import Any
 
 import torch
@@ -105,6 +107,30 @@ def streams_and_graphs(device: str) -> dict[str, bool]:
     if not all(verdicts.values()):
         raise RuntimeError(str(verdicts))
     return verdicts
+
+
+def deviations_from_float64(device: str) -> dict[str, dict[str, float]]:
+    """Of the offsets of the default network, as shares of their root mean square."""
+    torch.manual_seed(0)
+    net = dvfast.nn.DeepVotingNet().eval()
+    image = torch.rand(3, 48, 48)
+    offsets = torch.tensor([1, 2, 4, 5])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the scan engine cannot run")
+        expected = dvfast.scan(copy.deepcopy(net).double(), image.double())[0, offsets]
+    size = float(expected.square().mean().sqrt())
+    found = {}
+    for precision in ("exact", "float32", "tf32", "bfloat16"):
+        if device == "cpu" and precision in ("tf32", "bfloat16"):
+            continue
+        votes = dvfast.scan(net.to(device), image.to(device), precision=precision)
+        error = (votes[0].cpu()[offsets].double() - expected) / size
+        found[precision] = {
+            "root_mean_square": float(error.square().mean().sqrt()),
+            "mean": float(error.mean()),
+            "largest": float(error.abs().max()),
+        }
+    return found
 
 
 def scans_by_matrices(device: str) -> None:

@@ -93,15 +93,19 @@ __device__ __forceinline__ void round_to_tf32(uint32_t (&numbers)[4], uint32_t (
   }
 }
 
+// Tensor cores cut off what a sum has no room for, always towards zero. So the products of three
+// factors are summed apart and added by the ordinary adder, which rounds to the nearest.
 template <bool kSplit>
 __device__ __forceinline__ void multiply(const uint32_t (&a)[4], const uint32_t (&a_rest)[4],
                                          const uint32_t* b, const uint32_t* b_rest,
                                          float (&sums)[4]) {
-  if (kSplit) {
-    multiply_tf32(a_rest, b[0], b[1], sums);
-    multiply_tf32(a, b_rest[0], b_rest[1], sums);
-  }
-  multiply_tf32(a, b[0], b[1], sums);
+  if (!kSplit) return multiply_tf32(a, b[0], b[1], sums);
+  float products[4] = {};
+  multiply_tf32(a_rest, b[0], b[1], products);
+  multiply_tf32(a, b_rest[0], b_rest[1], products);
+  multiply_tf32(a, b[0], b[1], products);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) sums[i] += products[i];
 }
 
 struct alignas(16) FourWords {
@@ -192,15 +196,13 @@ struct MatrixTile {
     const int lane = threadIdx.x % kWarpSize;
     const auto* weights =
         reinterpret_cast<const FourWords*>(stage.weights + first_panel() * F::kWeightBytes);
-    // Split features take twice the registers: half of them at a time.
-    constexpr int kAtOnce = F::kSplit && kRows > 2 ? 2 : kRows;
+    // Both steps at once would take more registers than there are for split features.
+#pragma unroll(F::kSplit ? 1 : 2)
+    for (int step = 0; step < 2; ++step) {
+      uint32_t features[kRows][4], rests[kRows][4] = {};
 #pragma unroll
-    for (int part = 0; part < 2 * kRows; part += kAtOnce) {
-      const int step = part / kRows;
-      uint32_t features[kAtOnce][4], rests[kAtOnce][4] = {};
-#pragma unroll
-      for (int m = 0; m < kAtOnce; ++m) {
-        const int row = first_place() + 16 * (part % kRows + m) + lane % 16;
+      for (int m = 0; m < kRows; ++m) {
+        const int row = first_place() + 16 * m + lane % 16;
         load_matrices(stage.features + place_of(row, 2 * step + lane / 16), features[m]);
         if (!F::kBfloat16) round_to_tf32<F::kSplit>(features[m], rests[m]);
       }
@@ -213,8 +215,8 @@ struct MatrixTile {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
 #pragma unroll
-          for (int m = 0; m < kAtOnce; ++m) {
-            float (&sum)[4] = sums[part % kRows + m][2 * pair + half];
+          for (int m = 0; m < kRows; ++m) {
+            float (&sum)[4] = sums[m][2 * pair + half];
             if (F::kBfloat16) {
               multiply_bfloat16(features[m], two.words[2 * half], two.words[2 * half + 1], sum);
             } else {

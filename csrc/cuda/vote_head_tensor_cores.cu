@@ -6,18 +6,21 @@
 namespace dvfast {
 namespace {
 
-// A block makes the votes of kVoters voters from tiles of kUnits hidden units, one after another. A
+// A block makes the votes of kVoters voters from tiles of 128 hidden units, one after another. A
 // warp sums 64 by 64: for 65536 multiply-adds of bfloat16 it reads 4 KB from shared memory, so that
 // its 128 bytes a clock are enough for 2048 of them, all that an H200 can do. The block copies 24
-// KB for a million; two thirds of that are features, which its voters share in the L1 cache.
+// KB for a million; two thirds of that are features, which its voters share in the L1 cache. Split
+// factors and products need registers of their own: there a tile has half the units.
 constexpr int kVoters = kMatrixPlaces;
-constexpr int kUnits = 128;
 constexpr int kWarpsOfVoters = 4;
 constexpr int kGroup = 8;  // channels of votes that a matrix instruction takes
 constexpr int kMostGroups = 2;
 
 template <MatrixPrecision kPrecision>
-using HeadTile = MatrixTile<kPrecision, kUnits / kPanelWidth, 4, 4>;
+constexpr int kPanelsAtOnce = Format<kPrecision>::kSplit ? 2 : 4;
+
+template <MatrixPrecision kPrecision>
+using HeadTile = MatrixTile<kPrecision, kPanelsAtOnce<kPrecision>, 4, kPanelsAtOnce<kPrecision>>;
 
 template <MatrixPrecision kPrecision>
 struct MatrixJob {
@@ -32,12 +35,12 @@ using Logits = float[4][kGroups][4];
 
 // The last layer over a warp's hidden units. A lane has, as sums, columns 2t and 2t + 1 where the
 // instruction wants t and t + 4: the weights are packed for that.
-template <bool kSplit, int kGroups>
-__device__ __forceinline__ void add_units(const float (&sums)[4][8][4], const float* packed,
+template <bool kSplit, int kGroups, int kBlocks>
+__device__ __forceinline__ void add_units(const float (&sums)[4][kBlocks][4], const float* packed,
                                           int panel, int panels, Logits<kGroups>& logits) {
   const int lane = threadIdx.x % kWarpSize;
 #pragma unroll
-  for (int half = 0; half < 4; ++half) {
+  for (int half = 0; half < kBlocks / 2; ++half) {
     if (panel + half / 2 >= panels) break;
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
@@ -125,7 +128,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 1)
     static_assert(kVoters == kThreadsPerBlock, "a thread finds one patch");
     tile->patches[threadIdx.x] = patch_of(params, job.features, work * kVoters + threadIdx.x);
     Logits<kGroups> logits = {};
-    for (int panel = 0; panel < job.conv.panels; panel += kUnits / kPanelWidth) {
+    for (int panel = 0; panel < job.conv.panels; panel += kPanelsAtOnce<kPrecision>) {
       typename Tile::Sums sums;
       Tile::sum(job.conv, panel, tile, sums);
       add_units<Tile::F::kSplit, kGroups>(sums, params.layers[1].weight,

@@ -16,8 +16,7 @@ void copy_later(void* to, const void* from, size_t bytes);
 void close_copies();
 void make_copies(size_t groups_left);
 
-// Exact products, added exactly to the sum, which is rounded once. Tensor cores round in between,
-// as they see fit: the tests allow 2^-21 of what the terms' magnitudes add up to.
+// The sums of products are cut off as tensor cores cut them off: see instructions.cpp.
 void load_matrices(const void* row, uint32_t (&result)[4]);
 void multiply_bfloat16(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sums)[4]);
 void multiply_tf32(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sums)[4]);

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <climits>
+#include <cmath>
 #include <cstring>
 #include <deque>
 #include <string>
@@ -17,6 +20,43 @@ constexpr unsigned int kEveryone = 0xffffffffu;
 
 float as_float(uint32_t bits) { return from_bits<float>(bits); }
 
+// What stands before the point of a number that is not zero: [2^n, 2^(n + 1)).
+int exponent_of(float value) {
+  const int exponent = static_cast<int>(static_cast<uint32_t>(to_bits(value)) >> 23 & 0xff);
+  return (exponent == 0 ? 1 : exponent) - 127;
+}
+
+struct Factors {
+  float left, right;
+};
+
+// sum + left * right + ... as tensor cores of compute capability 8.0 do it: exact products, all
+// terms cut off, towards zero, below a 25th bit of what may be the largest of them, added, and
+// their sum cut off to float32. (Fasi et al., PeerJ Computer Science 7:e330, 2021; later devices
+// keep a bit more and sum twice as many terms at once.)
+template <int kTerms>
+float sum_of_products(float sum, const Factors (&terms)[kTerms]) {
+  constexpr int kKept = 24;
+  int largest = sum == 0.0f ? INT_MIN : exponent_of(sum);
+  double exact = static_cast<double>(sum);
+  for (const Factors& term : terms) {
+    exact += static_cast<double>(term.left) * static_cast<double>(term.right);
+    if (term.left == 0.0f || term.right == 0.0f) continue;
+    largest = std::max(largest, exponent_of(term.left) + exponent_of(term.right));
+  }
+  if (largest == INT_MIN || !std::isfinite(exact)) return static_cast<float>(exact);
+  const double unit = std::ldexp(1.0, largest - kKept), per_unit = std::ldexp(1.0, kKept - largest);
+  auto units = static_cast<int64_t>(static_cast<double>(sum) * per_unit);
+  for (const Factors& term : terms) {
+    units += static_cast<int64_t>(static_cast<double>(term.left) * static_cast<double>(term.right) *
+                                  per_unit);
+  }
+  const double cut = static_cast<double>(units) * unit;
+  const auto result = static_cast<float>(cut);
+  const bool larger = std::abs(static_cast<double>(result)) > std::abs(cut);
+  return larger ? std::nextafter(result, 0.0f) : result;
+}
+
 // sums [16, 8] += a [16, k] * b [k, 8] for operands of 32 bits that hold `kNumbers` numbers each.
 // Lane l has rows l / 4 (first of a pair) and l / 4 + 8 (second) of `a`, lane 4 n + t column n of
 // b.
@@ -31,17 +71,17 @@ void multiply(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sums)[4]
   const unsigned int row = lane() / 4;
   for (unsigned int i = 0; i < 4; ++i) {
     const unsigned int column = lane() % 4 * 2 + i % 2;
-    double sum = static_cast<double>(sums[i]);
-    for (unsigned int t = 0; t < 4; ++t) {
-      const Operands& left = of_lane(4 * row + t);
-      const Operands& right = of_lane(4 * column + t);
-      for (unsigned int half = 0; half < 2; ++half) {
+    for (unsigned int half = 0; half < 2; ++half) {
+      Factors terms[4 * kNumbers];
+      for (unsigned int t = 0; t < 4; ++t) {
+        const uint32_t left = of_lane(4 * row + t).a[2 * half + i / 2];
+        const uint32_t right = of_lane(4 * column + t).b[half];
         for (int j = 0; j < kNumbers; ++j) {
-          sum += number(left.a[2 * half + i / 2], j) * number(right.b[half], j);
+          terms[t * kNumbers + j] = {number(left, j), number(right, j)};
         }
       }
+      sums[i] = sum_of_products(sums[i], terms);
     }
-    sums[i] = static_cast<float>(sum);
   }
 }
 
@@ -60,13 +100,12 @@ void load_matrices(const void* row, uint32_t (&result)[4]) {
 
 void multiply_bfloat16(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sums)[4]) {
   multiply<2>(a, b0, b1, sums, [](uint32_t pair, int i) {
-    return static_cast<double>(as_float(i == 0 ? pair << 16 : pair & 0xffff0000u));
+    return as_float(i == 0 ? pair << 16 : pair & 0xffff0000u);
   });
 }
 
 void multiply_tf32(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sums)[4]) {
-  multiply<1>(a, b0, b1, sums,
-              [](uint32_t bits, int) { return static_cast<double>(as_float(bits & ~0x1fffu)); });
+  multiply<1>(a, b0, b1, sums, [](uint32_t bits, int) { return as_float(bits & ~0x1fffu); });
 }
 
 uint32_t to_tf32(float value) {

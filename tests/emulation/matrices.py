@@ -139,8 +139,16 @@ def expected_trunk(case: Trunk, precision: str) -> tuple[Array, Array]:
             np.max([m[:, y::stride, x::stride][:, :height, :width] for y, x in corners], axis=0)
             for m in (maps, most)
         )
-    tolerance = 2.0**-21 * most
+    tolerance = _share_cut_off(case, precision) * most
     return maps, tolerance + (2.0**-8 * maps if precision == "bfloat16" else 0)
+
+
+def _share_cut_off(case: Trunk | Head, precision: str) -> float:
+    """Of what the magnitudes of a sum's terms add up to."""
+    if precision == "float32":
+        return 2.0**-21
+    sums = case.kernel_size**2 * case.channels / (4 if precision == "tf32" else 8)
+    return 2.0**-22 * max(2, sums)
 
 
 def run_head(
@@ -172,8 +180,11 @@ def expected_head(device: Device, case: Head, precision: str) -> tuple[Array, Ar
     weight = rounded(last.weight[:, :, 0, 0], last_precision)
     votes = np.moveaxis(units @ weight.T + last.bias, 3, 1)
     votes[:, ::3] = device.kernels.sigmoid_float64(votes[:, ::3])
-    # Sums of float32, and hidden units so near to a tie that they are rounded to the other side.
-    tolerance = 2.0**-21 * (most @ np.abs(weight.T) + np.abs(last.bias))
+    # What sums lose, and hidden units so near to a tie that they are rounded to the other side.
+    lost = _share_cut_off(case, precision) + (
+        len(weight.T) * 2.0**-24 if precision != "float32" else 0
+    )
+    tolerance = lost * (most @ np.abs(weight.T) + np.abs(last.bias))
     if last_precision == "tf32":
         tolerance += 2.0**-10 * np.max(units, -1, keepdims=True) * np.abs(weight).max()
     return votes, np.moveaxis(tolerance, 3, 1)

@@ -44,8 +44,8 @@ EXACT: dict[str, list[Case]] = {
     ],
 }
 
-# A tile is 256 places by 32 outputs, or 256 voters by 128 hidden units; the depth is taken 16 at a
-# time, in bfloat16 32.
+# A tile is 256 places by 32 outputs, or 256 voters by 128 hidden units, in float32 64; the depth is
+# taken 16 at a time, in bfloat16 32.
 MATRIX_TRUNKS: list[Trunk] = [
     Trunk(16, 16, 1, size=(1, 1)),
     Trunk(48, 48, 2, (2, 0, 1), (7, 40), 2),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulation import matrices
+from emulation.accuracy import default_head, deviations
 from emulation.build import Device
 from emulation.cases import offset
 from emulation.network_cases import EXACT, LAYOUTS, MATRIX_HEADS, MATRIX_TRUNKS
@@ -66,6 +67,17 @@ def test_layers_by_matrices_are_as_near_as_their_precision(
         assert np.all(np.abs(actual - expected) <= tolerance)
         results.append(bits(actual))
     assert results[0] == results[1]
+
+
+def test_float32_by_matrices_is_as_accurate_as_exact(emulated: Device) -> None:
+    found = deviations(emulated, default_head(64))
+    assert found["float32"].root_mean_square < found["exact"].root_mean_square
+    assert found["tf32"].root_mean_square > 100 * found["float32"].root_mean_square
+
+
+def test_float32_by_matrices_has_no_bias(emulated: Device) -> None:
+    found = deviations(emulated, default_head(64, one_sign=True))
+    assert found["float32"].largest < 2.0**-20
 
 
 @pytest.mark.parametrize("precision", matrices.PRECISIONS)
