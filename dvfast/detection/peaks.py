@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._arguments import check_capacity, limit
 from .._library import ops
-from ..functional import first_points_and_scores, points_and_scores
+from ..functional.find_peaks import first_points_and_scores, points_and_scores
 from .settings import DetectionSettings
 
 __all__: list[str] = []
