@@ -16,41 +16,9 @@ from ..detection import DetectionSettings
 from ..errors import InputError
 from ..nn import DeepVotingNet, VotingNetwork, VotingUNet
 from .fields import check_names, coerced
+from .ranges import check_range
 
 __all__ = ["TrainingConfig"]
-
-_POSITIVE = (lambda value: value > 0, "a number above 0")
-_NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
-_AT_LEAST_1 = (lambda value: value >= 1, "at least 1")
-_FRACTION = (lambda value: 0 <= value < 1, "at least 0 and below 1")
-_WIDTHS = (lambda value: all(width >= 1 for width in value), "widths of at least 1")
-
-_RANGES: dict[str, tuple[typing.Callable[[Any], bool], str]] = {
-    "num_votes": _AT_LEAST_1,
-    "in_channels": (lambda value: value in (1, 3), "1 (grey) or 3 (RGB)"),
-    "channels": _WIDTHS,
-    "hidden": _WIDTHS,
-    "dropout": _FRACTION,
-    "r1": _POSITIVE,
-    "r2": _POSITIVE,
-    "beta": _NOT_NEGATIVE,
-    "lam": _NOT_NEGATIVE,
-    "density_weight": _NOT_NEGATIVE,
-    "batch_size": _AT_LEAST_1,
-    "crop_size": _AT_LEAST_1,
-    "crop_stride": _AT_LEAST_1,
-    "steps": _AT_LEAST_1,
-    "learning_rate": _POSITIVE,
-    "target_radius": _POSITIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "ema": _FRACTION,
-    "validation_fraction": _FRACTION,
-    "validate_every": _AT_LEAST_1,
-    "seed": _NOT_NEGATIVE,
-    "image_pixel_size": _POSITIVE,
-    "pixel_size": _POSITIVE,
-    "radius": _POSITIVE,
-}
 
 
 @dataclass(frozen=True)
@@ -318,10 +286,7 @@ class TrainingConfig:
         for name in (item.name for item in fields(self)):
             value = coerced(name, getattr(self, name), hints[name])
             object.__setattr__(self, name, value)
-            if name in _RANGES and value is not None:
-                accepts, expected = _RANGES[name]
-                if not accepts(value):
-                    raise InputError(f"{name}: came as {value}, expected {expected}")
+            check_range(name, value)
         if self.network == "deep_voting" and len(self.channels) != 3:
             raise InputError(f"channels: came as {self.channels}, expected three widths")
         if self.network == "unet" and self.sampling == "patches":

@@ -13,6 +13,7 @@ from dvfast.data.augment import Augmentation
 from dvfast.detection import DetectionSettings
 from dvfast.errors import InputError
 from dvfast.training import TrainingConfig
+from dvfast.training.ranges import RANGES
 
 
 def test_the_paper_preset_is_the_paper() -> None:
@@ -119,10 +120,8 @@ def test_bad_values_are_refused_by_name(name: str, value: object) -> None:
 
 
 def test_every_numeric_field_has_a_range() -> None:
-    from dvfast.training import config
-
     numeric = {f.name for f in fields(TrainingConfig) if f.type in ("int", "float", "float | None")}
-    assert numeric <= set(config._RANGES)
+    assert numeric <= set(RANGES)
 
 
 def test_a_working_scale_needs_the_scale_of_the_images() -> None:
