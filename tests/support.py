@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import dvfast
 from dvfast import reference
 from dvfast._library import cpu_info
-from dvfast.nn import VotingUNet
+from dvfast.nn import DeepVotingNet, VotingUNet
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -59,6 +59,11 @@ DENSITIES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def tiny_net() -> DeepVotingNet:
+    torch.manual_seed(0)
+    return DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,))
+
+
 def small_unet(**settings: Any) -> VotingUNet:
     """With normalisation as after training, and votes that differ from pixel to pixel."""
     torch.manual_seed(0)
@@ -77,6 +82,10 @@ def small_unet(**settings: Any) -> VotingUNet:
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def random_image(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=generator(seed))
 
 
 def random_logits(

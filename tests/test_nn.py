@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import generator, one_thread, random_logits, random_votes
+from support import one_thread, random_image, random_logits, random_votes
 
 __all__ = ["one_thread"]
 
@@ -26,10 +26,6 @@ def small_net(**settings: Any) -> DeepVotingNet:
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter)
     return net.eval()
-
-
-def random_image(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=generator(seed))
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (8, 9)], ids=str)

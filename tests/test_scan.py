@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import THREAD_COUNTS, generator, one_thread, over_threads, threads
+from support import THREAD_COUNTS, one_thread, over_threads, random_image, threads, tiny_net
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -42,12 +41,7 @@ NUMPY_MODES = {
 
 @pytest.fixture
 def net(device: torch.device) -> DeepVotingNet:
-    torch.manual_seed(0)
-    return DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,)).to(device)
-
-
-def random_image(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=generator(0))
+    return tiny_net().to(device)
 
 
 def assert_modes_agree(net: DeepVotingNet, image: Tensor, **settings: Any) -> Tensor:
@@ -303,39 +297,6 @@ def test_every_number_of_threads_gives_the_same_bits(net: DeepVotingNet, precisi
         assert all(torch.equal(one, other) for other in others)
 
 
-def test_layouts_and_dtypes_of_images(net: DeepVotingNet) -> None:
-    image = random_image(2, 3, 14, 15)
-    expected = dvfast.scan(net, image)
-    channels_last = image.contiguous(memory_format=torch.channels_last)
-    part = torch.full((2, 3, 16, 30), math.nan)[:, :, 1:-1, ::2].copy_(image)
-    for same in (channels_last, part, image.double()):
-        assert torch.equal(dvfast.scan(net, same), expected)
-    half = image.bfloat16()
-    assert torch.equal(dvfast.scan(net, half), dvfast.scan(net, half.float()))
-
-
-def test_numpy_images(net: DeepVotingNet) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (14, 15, 3), dtype=np.uint8)
-    tensor = torch.from_numpy(pixels).movedim(2, 0).float() / 255
-    expected = dvfast.scan(net, tensor)
-    for image in (pixels, pixels.astype(np.float32) / 255):
-        assert torch.equal(dvfast.scan(net, image), expected)
-    # The quotient of 16 bits is rounded otherwise.
-    wide = dvfast.scan(net, pixels.astype(np.uint16) * 257)
-    torch.testing.assert_close(wide, expected, rtol=AGREEMENT, atol=AGREEMENT)
-    grey = dvfast.scan(net, pixels[:, :, 0])
-    assert torch.equal(grey, dvfast.scan(net, tensor[:1].expand(3, -1, -1)))
-
-
-@pytest.mark.parametrize("shape", [(0, 3, 5, 5), (2, 3, 0, 5), (2, 3, 5, 0)], ids=str)
-@pytest.mark.parametrize("mode", ["fast", "sliding"])
-def test_nothing_to_scan(net: DeepVotingNet, mode: str, shape: tuple[int, ...]) -> None:
-    votes = dvfast.scan(net, torch.zeros(shape), mode=mode, stride=2)
-    assert votes.shape == (shape[0], 6, -(-shape[2] // 2), -(-shape[3] // 2))
-    image = torch.zeros(1, 3, 9, 9)
-    assert dvfast.scan(net, image, mode=mode, region=(3, 3, 0, 4)).shape == (1, 6, 0, 4)
-
-
 def test_network_is_left_as_it_was(net: DeepVotingNet) -> None:
     image = random_image(1, 3, 6, 6)
     for training in (True, False):
@@ -386,25 +347,3 @@ def test_pad_image_is_numpys_pad(device: torch.device, mode: str, margin: int) -
         around = ((0, 0), (margin, margin), (margin, margin))
         expected = np.pad(image.numpy(), around, mode=NUMPY_MODES[mode])
         assert np.array_equal(padded.numpy(), expected)
-
-
-def test_errors(net: DeepVotingNet) -> None:
-    image = torch.zeros(1, 3, 8, 9)
-    with pytest.raises(ValueError, match="mode must be 'fast' or 'sliding', got 'slow'"):
-        dvfast.scan(net, image, mode="slow")
-    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
-        dvfast.scan(net, image, stride=0)
-    with pytest.raises(ValueError, match=r"padding must be one of .*got 'mirror'"):
-        dvfast.scan(net, image, padding="mirror")
-    with pytest.raises(ValueError, match=r"precision must be one of 'exact', .*, got 'double'"):
-        dvfast.scan(net, image, precision="double")
-    for region in ((0, 0, 9, 9), (-1, 0, 2, 2), (0, 5, 2, 5), (0, 0, -1, 2)):
-        with pytest.raises(ValueError, match=r"region must be .* within 8 x 9, got \("):
-            dvfast.scan(net, image, region=region)
-    for wrong in (torch.zeros(1, 4, 8, 9), torch.zeros(8, 9), torch.zeros(1, 1, 3, 8, 9)):
-        with pytest.raises(ValueError, match=r"image must be \[B, 3, H, W\] or \[3, H, W\], got"):
-            dvfast.scan(net, wrong)
-    with pytest.raises(ValueError, match=r"image must be floating point in \[0, 1\], got torch.u"):
-        dvfast.scan(net, image.to(torch.uint8))
-    with pytest.raises(ValueError, match="padding"):
-        pad_image(image, 2, "mirror")

@@ -35,6 +35,7 @@ _TESTS = (
     "tests/operators",
     "tests/test_nn.py",
     "tests/test_scan.py",
+    "tests/test_scan_arguments.py",
     "tests/test_scan_engine.py",
     "tests/test_unet_engine.py",
     "tests/test_voting_unet.py",
