@@ -1,7 +1,8 @@
 """dvfast finds nuclei in microscopy images by deep voting.
 
 The operators, the network and :func:`scan` are there at once and need torch alone. What reads
-images, trains and detects is imported when it is first asked for.
+images, trains and detects, and the modules that hold it (``dvfast.data``, ``dvfast.weights`` and
+so on), is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ from .functional import (
 from .scan import scan
 
 if TYPE_CHECKING:
+    from . import baselines as baselines
+    from . import data as data
+    from . import detection as detection
+    from . import evaluation as evaluation
+    from . import reference as reference
+    from . import training as training
+    from . import weights as weights
     from .detection import DetectionResult, DetectionSettings, Detector, SlideResult
     from .evaluation import Evaluation
     from .evaluation.evaluate import evaluate
@@ -66,9 +74,12 @@ _LATER = {
     "TrainingConfig": "training",
     "fit": "training",
 }
+_MODULES = ("baselines", "data", "detection", "evaluation", "reference", "training", "weights")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _LATER:
         raise AttributeError(f"module 'dvfast' has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
@@ -77,4 +88,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})
