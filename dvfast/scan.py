@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arguments import check_count, check_integers, wrong_type
 from ._engine import Engine, engine_of, why_not
 from ._evaluating import evaluating
 from ._library import cpu_info
@@ -124,11 +125,19 @@ def scan(
         raise ValueError(
             f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}"
         )
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
+    check_count("stride", stride)
+    if not isinstance(net, VotingNetwork):
+        raise wrong_type(
+            "net", net, "a dvfast.nn.VotingNetwork", "; dvfast.weights.load_weights reads one"
+        )
     images = _as_batch(image, net)
     height, width = images.shape[2:]
-    top, left, rows, columns = region or (0, 0, height, width)
+    if region is None:
+        region = (0, 0, height, width)
+    check_integers("region", region, "four integers, (top, left, height, width)")
+    if len(region) != 4:
+        raise ValueError(f"region must be (top, left, height, width), got {region}")
+    top, left, rows, columns = region
     if min(top, left, rows, columns) < 0 or top + rows > height or left + columns > width:
         raise ValueError(
             f"region must be (top, left, height, width) within {height} x {width}, got {region}"

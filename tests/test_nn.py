@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import one_thread, random_image, random_logits, random_votes
@@ -85,12 +87,19 @@ def test_gradients_flow_through_both_passes(device: torch.device) -> None:
         {},
         {"num_votes": 1, "in_channels": 1, "channels": (1, 2, 3), "hidden": (), "dropout": 0.0},
         {"num_votes": 7, "in_channels": 4, "channels": [4, 4, 4], "hidden": [8, 6, 5]},
+        {
+            "num_votes": np.int64(1),
+            "in_channels": np.int64(1),
+            "channels": list(np.array([1, 2, 3])),
+            "hidden": list(np.array([4])),
+            "dropout": np.float32(0.5),
+        },
     ],
     ids=str,
 )
 def test_architecture_builds_the_same_network(settings: dict[str, Any]) -> None:
     net = DeepVotingNet(**settings)
-    again = DeepVotingNet(**net.architecture)
+    again = DeepVotingNet(**json.loads(json.dumps(net.architecture)))
     assert again.architecture == net.architecture
     again.load_state_dict(net.state_dict())
     patches = random_image(2, net.in_channels, PATCH_SIZE, PATCH_SIZE)
@@ -159,7 +168,26 @@ def test_errors() -> None:
             DeepVotingNet(channels=channels)
     with pytest.raises(ValueError, match=r"hidden must be positive widths, got \(4, 0\)"):
         DeepVotingNet(hidden=(4, 0))
+    for name in ("num_votes", "in_channels"):
+        with pytest.raises(TypeError, match=rf"{name} must be an integer, got 2.5 \(float\)"):
+            DeepVotingNet(**{name: 2.5})
+    for widths in (4, (1.0, 2.0, 3.0), "abc", torch.ones(3).long()):
+        with pytest.raises(TypeError, match="channels must be three integers, got"):
+            DeepVotingNet(channels=widths)
+        with pytest.raises(TypeError, match="hidden must be a sequence of integers, got"):
+            DeepVotingNet(hidden=widths)
+    with pytest.raises(TypeError, match="dropout must be a number, got None"):
+        DeepVotingNet(dropout=None)
+    for dropout in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=f"dropout must be from 0 to 1, got {dropout}"):
+            DeepVotingNet(dropout=dropout)
     net = small_net()
+    with pytest.raises(TypeError, match=r"image must be a tensor, got .*torch.as_tensor\(image\)"):
+        net.dense(image=[[0.5]])
+    with pytest.raises(ValueError, match=r"image must be floating point in .*, got torch.uint8"):
+        net.dense(torch.zeros(1, 3, 39, 39, dtype=torch.uint8))
+    with pytest.raises(TypeError, match="stride must be an integer, got 2"):
+        net.dense(torch.zeros(1, 3, 39, 39), stride=2.5)
     with pytest.raises(ValueError, match=r"patches must be \[N, 3, 39, 39\], got \[1, 3, 40, 40\]"):
         net(torch.zeros(1, 3, 40, 40))
     for image in (torch.zeros(1, 4, 39, 39), torch.zeros(3, 39, 39)):

@@ -64,6 +64,20 @@ def test_errors(net: DeepVotingNet) -> None:
         dvfast.scan(net, image, padding="mirror")
     with pytest.raises(ValueError, match=r"precision must be one of 'exact', .*, got 'double'"):
         dvfast.scan(net, image, precision="double")
+    for stride in (2.5, math.inf, "x"):
+        with pytest.raises(TypeError, match="stride must be an integer, got"):
+            dvfast.scan(net, image, stride=stride)
+    for wrong in (None, "ihc", DeepVotingNet):
+        with pytest.raises(
+            TypeError, match=r"net must be a dvfast.nn.VotingNetwork, got .*; dvfast"
+        ):
+            dvfast.scan(wrong, image)
+    for region in (5, "abcd", (0.0, 0, 1, 1), np.zeros(4)):
+        with pytest.raises(TypeError, match=r"region must be four integers, \(top, left, hei"):
+            dvfast.scan(net, image, region=region)
+    for region in ((), (0, 0, 1)):
+        with pytest.raises(ValueError, match=r"region must be \(top, left, height, width\), got"):
+            dvfast.scan(net, image, region=region)
     for region in ((0, 0, 9, 9), (-1, 0, 2, 2), (0, 5, 2, 5), (0, 0, -1, 2)):
         with pytest.raises(ValueError, match=r"region must be .* within 8 x 9, got \("):
             dvfast.scan(net, image, region=region)

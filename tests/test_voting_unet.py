@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import generator, small_unet
@@ -206,8 +208,38 @@ def test_what_the_network_refuses(settings: dict[str, Any], message: str) -> Non
         small_net(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_votes": 2.5}, r"num_votes must be an integer, got 2.5 \(float\)"),
+        ({"in_channels": None}, "in_channels must be an integer, got None"),
+        ({"channels": 4}, "channels must be two to eight integers, got 4"),
+        ({"channels": (4, 8.0)}, "channels must be two to eight integers, got"),
+        ({"output_stride": 2.0}, "output_stride must be an integer, got 2.0"),
+        ({"normalized": "yes"}, "normalized must be True or False, got 'yes'"),
+    ],
+    ids=str,
+)
+def test_wrong_types(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        VotingUNet(**settings)
+
+
+def test_architecture_of_numpys_integers() -> None:
+    two = np.int64(2)
+    net = VotingUNet(two, two, [two, two], two)
+    again = VotingUNet(**json.loads(json.dumps(net.architecture)))
+    assert again.architecture == net.architecture
+
+
 def test_what_its_inputs_must_be() -> None:
     net = small_net(output_stride=2)
+    with pytest.raises(TypeError, match="image must be a tensor, got None"):
+        net(None)
+    with pytest.raises(ValueError, match=r"image must be floating point in .*, got torch.int"):
+        net.dense(torch.zeros(1, 3, 20, 20).int(), 2)
+    with pytest.raises(TypeError, match="stride must be an integer, got 2"):
+        net.dense(random_image(1, 3, 20, 20), 2.0)
     with pytest.raises(ValueError, match="multiples of 4"):
         net(random_image(1, 3, 10, 12))
     with pytest.raises(ValueError, match=r"\[batch, 3, height, width\]"):

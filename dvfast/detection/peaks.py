@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .._arguments import check_capacity, limit
+from .._arguments import check_count, limit
 from .._library import ops
 from ..functional.find_peaks import first_points_and_scores, points_and_scores
 from .settings import DetectionSettings
@@ -33,7 +33,7 @@ def density_peaks(
     is room for all, and the host waits once to know how many they are.
     """
     if capacity is not None:
-        check_capacity(capacity)
+        check_count("capacity", capacity, least=0)
     density, index, total, num_void = ops.density_peaks(
         votes,
         *size,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._arguments import check_gaussian, check_grid, check_min_distance, limit
+from .._arguments import check_count, check_flag, check_gaussian, check_integer, check_number, limit
 from ..data.images import NORMALIZATIONS
 from ..scan import PADDINGS
 
@@ -58,14 +58,17 @@ class DetectionSettings:
     orientations: int = 1
 
     def __post_init__(self) -> None:
-        check_grid(self.stride)
+        check_count("stride", self.stride)
         check_gaussian(self.sigma, self.window)
+        check_number("threshold", self.threshold)
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be finite, got {self.threshold}")
-        check_min_distance(self.min_distance)
+        check_flag("relative", self.relative)
+        check_count("min_distance", self.min_distance)
         limit("max_offset", self.max_offset)
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
+        check_integer("orientations", self.orientations)
         if self.orientations not in (1, 2, 4, 8):
             raise ValueError(f"orientations must be 1, 2, 4 or 8, got {self.orientations!r}")
         if self.normalization not in NORMALIZATIONS:

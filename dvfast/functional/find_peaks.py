@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._arguments import check_capacity, check_min_distance
+from .._arguments import check_count, check_flag, check_number, check_tensor
 from .._library import ops
 
 __all__ = ["find_first_peaks", "find_peaks", "first_points_and_scores", "points_and_scores"]
@@ -53,7 +53,7 @@ def find_peaks(
     (tensor([[0., 1.],
             [2., 2.]]), tensor([1.0000, 0.6000]))
     """
-    _check_density(density, threshold, min_distance)
+    _check_density(density, threshold, relative, min_distance)
     index = ops.find_peaks(density.detach(), threshold, relative, min_distance)
     return points_and_scores(density, index)
 
@@ -100,8 +100,8 @@ def find_first_peaks(
             [ 2.,  2.],
             [-1., -1.]]), tensor([1.0000, 0.6000, 0.0000]), tensor([2]))
     """
-    _check_density(density, threshold, min_distance)
-    check_capacity(capacity)
+    _check_density(density, threshold, relative, min_distance)
+    check_count("capacity", capacity, least=0)
     index, count = ops.find_first_peaks(
         density.detach(), threshold, relative, min_distance, capacity
     )
@@ -122,12 +122,15 @@ def first_points_and_scores(density: Tensor, index: Tensor) -> tuple[Tensor, Ten
     return index.to(_dtype_of_points(density)), scores
 
 
-def _check_density(density: Tensor, threshold: float, min_distance: int) -> None:
+def _check_density(density: Tensor, threshold: float, relative: bool, min_distance: int) -> None:
+    check_tensor("density", density)
     if density.dim() != 2:
         raise ValueError(f"density must be [H, W], got {list(density.shape)}")
+    check_number("threshold", threshold)
     if threshold != threshold:  # torch.compile follows this, but no math.isnan
         raise ValueError("threshold must be a number, got NaN")
-    check_min_distance(min_distance)
+    check_flag("relative", relative)
+    check_count("min_distance", min_distance)
 
 
 def _dtype_of_points(density: Tensor) -> torch.dtype:

@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor
 
+from .._arguments import check_integer, check_tensor
 from .._library import ops
 
 __all__ = ["hybrid_activation"]
@@ -40,6 +41,8 @@ def hybrid_activation(logits: Tensor, dim: int = 1) -> Tensor:
     >>> dvfast.hybrid_activation(torch.tensor([[0.0, 3.0, -4.0]]))
     tensor([[ 0.5000,  3.0000, -4.0000]])
     """
+    check_tensor("logits", logits)
+    check_integer("dim", dim)
     if not 1 <= logits.dim() <= 4:
         raise ValueError(f"logits must have 1 to 4 dimensions, got {list(logits.shape)}")
     if not -logits.dim() <= dim < logits.dim():

@@ -6,7 +6,16 @@ from typing import Literal, cast
 
 from torch import Tensor
 
-from .._arguments import Offset, check_gaussian, check_grid, check_votes, choice, limit, pair
+from .._arguments import (
+    Offset,
+    check_count,
+    check_gaussian,
+    check_size,
+    check_votes,
+    choice,
+    limit,
+    pair,
+)
 from .._library import ops
 
 __all__ = ["parzen_density"]
@@ -61,8 +70,9 @@ def parzen_density(
     >>> dvfast.parzen_density(votes, (1, 2))  # centred on x = -0.4
     tensor([[[0.1469, 0.0597]]])
     """
-    check_votes(votes, size)
-    check_grid(stride)
+    check_votes(votes)
+    check_size(size)
+    check_count("stride", stride)
     check_gaussian(sigma, window)
     result, _ = ops.parzen_density(
         votes,

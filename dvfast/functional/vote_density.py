@@ -6,7 +6,16 @@ from typing import Literal, cast
 
 from torch import Tensor
 
-from .._arguments import Offset, check_gaussian, check_grid, check_votes, choice, limit, pair
+from .._arguments import (
+    Offset,
+    check_count,
+    check_gaussian,
+    check_size,
+    check_votes,
+    choice,
+    limit,
+    pair,
+)
 from .._library import ops
 from .vote_map import INTERPOLATIONS
 
@@ -63,8 +72,9 @@ def vote_density(
     >>> dvfast.vote_density(votes, (5, 5))[0, 2]
     tensor([0.0215, 0.0965, 0.1592, 0.0965, 0.0215])
     """
-    check_votes(votes, size)
-    check_grid(stride)
+    check_votes(votes)
+    check_size(size)
+    check_count("stride", stride)
     check_gaussian(sigma, window)
     result, _ = ops.vote_density(
         votes,

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from torch import Tensor
 
-from .._arguments import Offset, check_grid, check_votes, choice, limit, pair
+from .._arguments import Offset, check_count, check_size, check_votes, choice, limit, pair
 from .._library import ops
 
 __all__ = ["INTERPOLATIONS", "count_void_votes", "vote_map"]
@@ -68,8 +68,9 @@ def vote_map(
     tensor([[[0.0000, 0.0000],
              [0.0000, 0.7500]]])
     """
-    check_votes(votes, size)
-    check_grid(stride)
+    check_votes(votes)
+    check_size(size)
+    check_count("stride", stride)
     result, _ = ops.vote_map(
         votes,
         *size,
@@ -100,6 +101,6 @@ def count_void_votes(votes: Tensor) -> Tensor:
     >>> dvfast.functional.count_void_votes(torch.tensor([1.0, 0.0, torch.nan]).reshape(1, 3, 1, 1))
     tensor([1])
     """
-    check_votes(votes, (0, 0))
+    check_votes(votes)
     _, num_void = ops.vote_map(votes.detach(), 0, 0, 1, 0.0, 0.0, math.inf, 0)
     return cast(Tensor, num_void)

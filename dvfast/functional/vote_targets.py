@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .._arguments import Offset, check_grid, pair
+from .._arguments import Offset, check_count, check_number, check_size, pair, wrong_type
 from .._library import ops
 
 __all__ = ["vote_targets"]
@@ -67,17 +67,28 @@ def vote_targets(
     >>> target[0, :, 0, 0]  # confidence, then pixel minus nucleus
     tensor([ 1., -1., -2.])
     """
-    check_grid(stride)
-    if num_votes < 1:
-        raise ValueError(f"num_votes must be at least 1, got {num_votes}")
+    check_size(size)
+    check_count("num_votes", num_votes)
+    check_count("stride", stride)
+    for name, value in (("r1", r1), ("r2", r2), ("beta", beta)):
+        check_number(name, value)
     if not 0 <= r1 <= r2:
         raise ValueError(f"r1 and r2 must satisfy 0 <= r1 <= r2, got {r1} and {r2}")
     if not 0 <= beta < math.inf:
-        raise ValueError(f"beta must be at least 0, got {beta}")
-    images = [points] if isinstance(points, Tensor) else list(points)
+        raise ValueError(f"beta must be at least 0 and finite, got {beta}")
+    images = [points] if isinstance(points, Tensor) else points
+    if not isinstance(images, (tuple, list)):
+        raise _no_points(points)
     if not images:
         raise ValueError("points must hold at least one image, got an empty sequence")
     for i, image in enumerate(images):
+        if not isinstance(image, Tensor):
+            raise _no_points(points)
+        if i and image.device != images[0].device:
+            raise RuntimeError(
+                f"points must be on one device, got {image.device} for image {i}, "
+                f"{images[0].device} for image 0"
+            )
         if image.dim() != 2 or image.shape[1] != 2:
             raise ValueError(
                 f"points must be [n, 2] coordinates (y, x), got {list(image.shape)} for image {i}"
@@ -92,3 +103,8 @@ def vote_targets(
         together.detach(), splits, *size, num_votes, r1, r2, beta, stride, offset_y, offset_x
     )
     return cast(Tensor, target)
+
+
+def _no_points(points: object) -> TypeError:
+    expected = "a tensor [n, 2], or a sequence of such tensors, one for each image"
+    return wrong_type("points", points, expected, "; torch.as_tensor makes one of coordinates")

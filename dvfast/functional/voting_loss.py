@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .._arguments import check_number, check_tensor
 from .._library import ops
 
-__all__ = ["voting_loss"]
+__all__ = ["check_loss", "voting_loss"]
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -61,8 +62,9 @@ def voting_loss(
     >>> dvfast.voting_loss(logits, target)  # ½ (1 · ½ · 2 + 384 · ½²)
     tensor(48.5000)
     """
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")
+    check_tensor("logits", logits)
+    check_tensor("target", target)
+    check_loss(lam, reduction)
     if target.requires_grad:
         raise ValueError("target must not require a gradient: the loss takes it as constant")
     if target.device != logits.device:
@@ -76,3 +78,11 @@ def voting_loss(
         patches = logits.numel() // logits.shape[1] if logits.shape[1] else 0
         return loss / patches if patches else loss * math.nan
     return loss
+
+
+def check_loss(lam: float, reduction: str) -> None:
+    check_number("lam", lam)
+    if not 0 <= lam < math.inf:
+        raise ValueError(f"lam must be at least 0 and finite, got {lam}")
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction must be one of {_REDUCTIONS}, got {reduction!r}")

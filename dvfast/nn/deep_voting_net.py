@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .._arguments import check_count, check_integers, check_number
 from .network import VotingNetwork
 
 __all__ = ["PATCH_SIZE", "POOLED_STRIDE", "DeepVotingNet", "trunk_geometry"]
@@ -80,20 +81,24 @@ class DeepVotingNet(VotingNetwork):
         dropout: float = 0.25,
     ) -> None:
         super().__init__()
-        if num_votes < 1:
-            raise ValueError(f"num_votes must be at least 1, got {num_votes}")
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+        check_count("num_votes", num_votes)
+        check_count("in_channels", in_channels)
+        check_integers("channels", channels, "three integers")
+        check_integers("hidden", hidden, "a sequence of integers")
+        check_number("dropout", dropout)
         if len(channels) != 3 or min(channels) < 1:
             raise ValueError(f"channels must be three positive widths, got {tuple(channels)}")
         if any(width < 1 for width in hidden):
             raise ValueError(f"hidden must be positive widths, got {tuple(hidden)}")
-        self.num_votes = num_votes
-        self.in_channels = in_channels
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be from 0 to 1, got {dropout}")
+        # What JSON can hold: NumPy's integers it cannot.
+        self.num_votes = int(num_votes)
+        self.in_channels = int(in_channels)
         self.margin = PATCH_SIZE // 2
-        self.channels = tuple(channels)
-        self.hidden = tuple(hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.channels = tuple(map(int, channels))
+        self.hidden = tuple(map(int, hidden))
+        self.dropout = nn.Dropout(float(dropout))
         self.conv1 = nn.Conv2d(in_channels, channels[0], 6)
         self.conv2 = nn.Conv2d(channels[0], channels[1], 4)
         self.conv3 = nn.Conv2d(channels[1], channels[2], 3)
@@ -160,8 +165,7 @@ class DeepVotingNet(VotingNetwork):
             ``[B, 3k, ceil((H - 38) / stride), ceil((W - 38) / stride)]``.
         """
         self._check_input("image", image)
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, got {stride}")
+        check_count("stride", stride)
         if image.shape[2] < PATCH_SIZE or image.shape[3] < PATCH_SIZE:
             raise ValueError(
                 f"image must be at least {PATCH_SIZE} pixels high and wide, got "

@@ -7,6 +7,17 @@ from typing import Literal
 from torch import Tensor, nn
 
 from .. import functional
+from .._arguments import (
+    Offset,
+    check_count,
+    check_gaussian,
+    check_integer,
+    choice,
+    limit,
+    pair,
+)
+from ..functional.vote_map import INTERPOLATIONS
+from ..functional.voting_loss import check_loss
 
 __all__ = ["HybridActivation", "VoteDensity", "VotingLoss"]
 
@@ -16,6 +27,7 @@ class HybridActivation(nn.Module):
 
     def __init__(self, dim: int = 1) -> None:
         super().__init__()
+        check_integer("dim", dim)
         self.dim = dim
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -29,6 +41,7 @@ class VotingLoss(nn.Module):
         self, lam: float = 384.0, reduction: Literal["mean", "sum", "none"] = "mean"
     ) -> None:
         super().__init__()
+        check_loss(lam, reduction)
         self.lam = lam
         self.reduction = reduction
 
@@ -45,11 +58,16 @@ class VoteDensity(nn.Module):
         window: int = 5,
         *,
         stride: int = 1,
-        offset: float | tuple[float, float] = 0,
+        offset: Offset = 0,
         max_offset: float | None = None,
         interpolation: Literal["nearest", "bilinear"] = "nearest",
     ) -> None:
         super().__init__()
+        check_gaussian(sigma, window)
+        check_count("stride", stride)
+        pair(offset)
+        limit("max_offset", max_offset)
+        choice("interpolation", interpolation, INTERPOLATIONS)
         self.sigma = sigma
         self.window = window
         self.stride = stride

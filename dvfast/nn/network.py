@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._arguments import check_tensor
+
 __all__ = ["VotingNetwork"]
 
 
@@ -65,7 +67,10 @@ class VotingNetwork(nn.Module, ABC):
         """
 
     def _check_input(self, name: str, x: Tensor) -> None:
+        check_tensor(name, x)
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"{name} must be [batch, {self.in_channels}, height, width], got {list(x.shape)}"
             )
+        if not x.is_floating_point():
+            raise ValueError(f"{name} must be floating point in [0, 1], got {x.dtype}")

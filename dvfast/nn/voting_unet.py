@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .._arguments import check_count, check_flag, check_integer, check_integers
 from .network import VotingNetwork
 
 __all__ = ["VotingUNet"]
@@ -60,10 +61,11 @@ class VotingUNet(VotingNetwork):
         normalized: bool = True,
     ) -> None:
         super().__init__()
-        if num_votes < 1:
-            raise ValueError(f"num_votes must be at least 1, got {num_votes}")
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+        check_count("num_votes", num_votes)
+        check_count("in_channels", in_channels)
+        check_integers("channels", channels, "two to eight integers")
+        check_integer("output_stride", output_stride)
+        check_flag("normalized", normalized)
         if not 2 <= len(channels) <= 8 or min(channels) < 1:
             raise ValueError(f"channels must be two to eight positive widths, got {channels}")
         self.grid = 1 << (len(channels) - 1)
@@ -71,13 +73,14 @@ class VotingUNet(VotingNetwork):
             raise ValueError(
                 f"output_stride must be a power of two up to {self.grid}, got {output_stride}"
             )
-        self.num_votes = num_votes
-        self.in_channels = in_channels
-        self.channels = tuple(channels)
-        self.output_stride = output_stride
-        self.normalized = normalized
+        # What JSON can hold: NumPy's integers it cannot.
+        self.num_votes = int(num_votes)
+        self.in_channels = int(in_channels)
+        self.channels = tuple(map(int, channels))
+        self.output_stride = int(output_stride)
+        self.normalized = bool(normalized)
         self.margin = self.grid
-        finest = output_stride.bit_length() - 1
+        finest = self.output_stride.bit_length() - 1
         self.encoder = nn.ModuleList(
             _block(n_in, n_out, normalized)
             for n_in, n_out in itertools.pairwise((in_channels, *channels))
@@ -155,6 +158,7 @@ class VotingUNet(VotingNetwork):
     def dense(self, image: Tensor, stride: int = 1) -> Tensor:
         """Logits of the pixels ``margin + stride * i``; see :meth:`VotingNetwork.dense`."""
         self._check_input("image", image)
+        check_integer("stride", stride)
         if stride < 1 or stride % self.output_stride:
             raise ValueError(
                 f"stride must be a positive multiple of {self.output_stride}, the distance of "

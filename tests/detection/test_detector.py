@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,6 +178,24 @@ def test_settings_refuse_what_no_operator_takes(
     else:
         with pytest.raises(ValueError, match=r"stride|sigma|window|min_distance"):
             dvfast.DetectionSettings(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stride", 2.5),
+        ("sigma", "1"),
+        ("window", 5.0),
+        ("threshold", None),
+        ("relative", "no"),
+        ("min_distance", math.nan),
+        ("max_offset", "10"),
+        ("orientations", 2.0),
+    ],
+)
+def test_settings_have_types(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be .*, got {value!r}"):
+        dvfast.DetectionSettings(**{name: value})
 
 
 def test_results_are_written_in_every_format(tmp_path: Path) -> None:

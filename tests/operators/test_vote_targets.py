@@ -148,18 +148,19 @@ def test_errors() -> None:
         dvfast.vote_targets(points, (5, 5), 1, r1=5, r2=4)
     with pytest.raises(ValueError, match="r1 and r2"):
         dvfast.vote_targets(points, (5, 5), 1, r1=math.nan)
-    with pytest.raises(ValueError, match="beta must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="beta must be at least 0 and finite, got -1"):
         dvfast.vote_targets(points, (5, 5), 1, beta=-1)
     with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
         dvfast.vote_targets(points, (5, 5), 1, stride=0)
-    with pytest.raises(ValueError, match="offset must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"offset must be finite, .*got nan"):
         dvfast.vote_targets(points, (5, 5), 1, offset=math.nan)
     with pytest.raises(RuntimeError, match="points must be one of float32, float64, got int64"):
         dvfast.vote_targets(points.long(), (5, 5), 1)
-    with pytest.raises(RuntimeError, match="size and num_votes must not be negative, got -1 x 5"):
+    with pytest.raises(ValueError, match=r"size must be \(height, width\), got \(-1, 5\)"):
         dvfast.vote_targets(points, (-1, 5), 1)
+    rest = (1, 1.0, 2.0, 0.5, 1, 0.0, 0.0)
+    with pytest.raises(RuntimeError, match="size and num_votes must not be negative, got -1 x 5"):
+        torch.ops.dvfast.vote_targets(points, torch.tensor([0, 4]), -1, 5, *rest)
     for splits in ([0, 3], [1, 4], [0, 5, 4]):
         with pytest.raises(RuntimeError, match="splits must"):
-            torch.ops.dvfast.vote_targets(
-                points, torch.tensor(splits), 5, 5, 1, 1.0, 2.0, 0.5, 1, 0.0, 0.0
-            )
+            torch.ops.dvfast.vote_targets(points, torch.tensor(splits), 5, 5, *rest)

@@ -141,22 +141,22 @@ def test_errors(name: str) -> None:
         density(votes, (1, 2, 3))
     with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
         density(votes, (2, 2), stride=0)
-    for offset in (math.nan, math.inf, (0.0, -math.inf)):
-        with pytest.raises(ValueError, match="offset must be finite, got"):
+    for offset in (math.nan, math.inf, (0.0, -math.inf), 1e30):
+        with pytest.raises(ValueError, match=r"offset must be finite, at most 2\^40 pixels, got"):
             density(votes, (2, 2), offset=offset)
-    with pytest.raises(RuntimeError, match="offset must be finite, got 1e"):
-        density(votes, (2, 2), offset=1e30)
     for dtype in (torch.float16, torch.bfloat16, torch.int64):
         with pytest.raises(RuntimeError, match=r"votes must be one of float32, float64, got"):
             density(votes.to(dtype), (2, 2))
 
 
 @pytest.mark.parametrize("name", ["vote_map", "vote_density", "parzen_density"])
-def test_errors_of_the_backward_operators(name: str) -> None:
-    backward = getattr(torch.ops.dvfast, f"{name}_backward")
+def test_errors_of_the_native_operators(name: str) -> None:
+    forward, backward = (getattr(torch.ops.dvfast, name + suffix) for suffix in ("", "_backward"))
     votes = torch.zeros(2, 3, 4, 4)
     gaussian = () if name == "vote_map" else (1.0, 5)
     settings = (*gaussian, 1, 0.0, 0.0, math.inf, 0)
+    with pytest.raises(RuntimeError, match="offset must be finite, got 1e"):
+        forward(votes, 4, 4, *gaussian, 1, 1e30, 0.0, math.inf, 0)
     for grad in (torch.zeros(1, 5, 5), torch.zeros(5, 5)):
         with pytest.raises(RuntimeError, match=r"grad must be \[B, H, W\] with the batch of votes"):
             backward(grad, votes, *settings)
