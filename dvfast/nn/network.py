@@ -15,7 +15,9 @@ __all__ = ["VotingNetwork"]
 class VotingNetwork(nn.Module, ABC):
     """An image in, k votes for nucleus centres for every pixel out.
 
-    Training, scanning and detection ask no more of a network than this.
+    Scanning and detection ask no more of a network than this. :func:`dvfast.fit` and the files of
+    :mod:`dvfast.weights` are for :class:`DeepVotingNet` and :class:`VotingUNet` alone;
+    docs/training.md trains a network of one's own.
 
     Attributes
     ----------
@@ -31,6 +33,18 @@ class VotingNetwork(nn.Module, ABC):
         A shift of the image by a multiple of it shifts the votes, and changes nothing else.
     output_stride : int
         Strides are multiples of it.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> class Blurred(dvfast.nn.VotingNetwork):
+    ...     num_votes, in_channels, margin, architecture = 1, 1, 2, {}
+    ...
+    ...     def dense(self, image, stride=1):
+    ...         mean = torch.nn.functional.avg_pool2d(image, 5, stride=1)[:, :, ::stride, ::stride]
+    ...         return torch.cat([mean, 0 * mean, 0 * mean], dim=1)
+    >>> Blurred().dense(torch.rand(1, 1, 14, 24), stride=2).shape  # 10 x 20 without the margin
+    torch.Size([1, 3, 5, 10])
     """
 
     num_votes: int
