@@ -107,8 +107,8 @@ def scan(
 
     Raises
     ------
-    ValueError
-        If an argument is out of range.
+    TypeError, ValueError
+        If an argument is of another type, or out of range.
     InputError
         If a NumPy image is of a kind that has no reading, or ``"bfloat16"`` cannot be had.
 
@@ -127,13 +127,10 @@ def scan(
         )
     check_count("stride", stride)
     if not isinstance(net, VotingNetwork):
-        raise wrong_type(
-            "net", net, "a dvfast.nn.VotingNetwork", "; dvfast.weights.load_weights reads one"
-        )
+        raise wrong_type("net", net, "a VotingNetwork", "; dvfast.weights.load_weights reads one")
     images = _as_batch(image, net)
     height, width = images.shape[2:]
-    if region is None:
-        region = (0, 0, height, width)
+    region = (0, 0, height, width) if region is None else region
     check_integers("region", region, "four integers, (top, left, height, width)")
     if len(region) != 4:
         raise ValueError(f"region must be (top, left, height, width), got {region}")

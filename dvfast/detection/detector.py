@@ -77,12 +77,24 @@ class Detector:
 
     @classmethod
     def from_pretrained(cls, name: str = "ihc") -> Detector:
-        """The detector of weights that come with the library; see ``dvfast info``."""
+        """The detector of weights that come with the library; see ``dvfast info``.
+
+        Raises
+        ------
+        InputError
+            If there are none of this name.
+        """
         return cls.load(path_of(name))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Detector:
-        """The detector that :meth:`save` or training wrote. Nothing in the file is executed."""
+        """The detector that :meth:`save` or training wrote. Nothing in the file is executed.
+
+        Raises
+        ------
+        InputError
+            As :func:`dvfast.weights.load_weights` does, or if the settings in the file are wrong.
+        """
         net, description = load_weights(path)
         try:
             return cls(
@@ -96,7 +108,14 @@ class Detector:
             raise InputError(f"{path}: the description of the weights is wrong: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights, settings and description as one safetensors file."""
+        """Write weights, settings and description as one safetensors file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written, a weight is not finite, or the network is of another
+            class than those of :mod:`dvfast.nn`.
+        """
         save_weights(
             path,
             self.net,
@@ -114,7 +133,13 @@ class Detector:
         return self
 
     def scale_of(self, pixel_size: float | None = None) -> float:
-        """Pixels at the model's scale per pixel of an image of ``pixel_size`` micrometres."""
+        """Pixels at the model's scale per pixel of an image of ``pixel_size`` micrometres.
+
+        Raises
+        ------
+        InputError
+            If `pixel_size` is no size, scales beyond reason, or the model's own is not known.
+        """
         _check_pixel_size("pixel_size", pixel_size)
         size = pixel_size or self.image_pixel_size
         if self.pixel_size is None:
@@ -171,7 +196,9 @@ class Detector:
         Raises
         ------
         InputError
-            If the image or its pixel size cannot be read.
+            If the image cannot be read, or its pixel size cannot be used.
+        TypeError
+            If an argument is of another type.
         ValueError
             If an argument is out of range.
         """

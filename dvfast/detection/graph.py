@@ -83,6 +83,11 @@ class DetectionGraph:
         points, scores, count : Tensor
             As :func:`dvfast.find_first_peaks` returns them, on the device. They are overwritten by
             the next call.
+
+        Raises
+        ------
+        ValueError
+            If the image is of another shape than was captured.
         """
         if image.shape != self._image.shape:
             raise ValueError(

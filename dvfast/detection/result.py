@@ -49,7 +49,13 @@ class Nuclei(ABC):
         """Draw the nuclei over the image."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the format that the extension names: .csv, .geojson (or .json), .png."""
+        """Write the format that the extension names: .csv, .geojson (or .json), .png.
+
+        Raises
+        ------
+        InputError
+            On another extension, or if the file cannot be written.
+        """
         writers = {
             ".csv": self.to_csv,
             ".geojson": self.to_geojson,
@@ -78,7 +84,8 @@ class DetectionResult(Nuclei):
     image
         The image as it came, ``[H, W]`` or ``[H, W, 3]``.
     num_void
-        Votes that were NaN or infinite and did not count; 0 for a sound network.
+        Votes that did not count, see :func:`dvfast.functional.count_void_votes`; 0 for a sound
+        network.
     """
 
     density: NDArray[np.float32]
@@ -86,7 +93,15 @@ class DetectionResult(Nuclei):
     num_void: int = 0
 
     def plot(self, truth: NDArray[Any] | None = None, radius: float | None = None) -> NDArray[Any]:
-        """Draw the nuclei on the image: yellow dots, and annotations as green circles if given."""
+        """Draw the nuclei on the image: yellow dots, and annotations as green circles if given.
+
+        Parameters
+        ----------
+        truth
+            ``[n, 2]`` annotations ``(y, x)``, in pixels of the image.
+        radius
+            Of their circles, in pixels; by default it follows the image.
+        """
         return draw_overlay(self.image, self.points, truth=truth, radius=radius)
 
 
@@ -108,11 +123,12 @@ class SlideResult(Nuclei):
     region
         ``(top, left, height, width)``, the part that was looked at.
     share_looked_at
-        Of that part; the rest was blank.
+        Of that part, from 0 to 1; the rest was blank.
     picture
         The region, its longer side at most 2,048 pixels.
     num_void
-        Votes that were NaN or infinite and did not count; 0 for a sound network.
+        Votes that did not count, see :func:`dvfast.functional.count_void_votes`; 0 for a sound
+        network.
     """
 
     size: tuple[int, int]

@@ -22,14 +22,14 @@ class DetectionSettings:
     Parameters
     ----------
     stride
-        Distance between voters. Densities are multiplied by its square, so that they, and an
-        absolute threshold, do not depend on it.
+        Distance between voters, at least 1. Densities are multiplied by its square, so that they,
+        and an absolute threshold, do not depend on it.
     sigma, window
         The Gaussian of :func:`dvfast.vote_density`.
     threshold, relative, min_distance
         As for :func:`dvfast.find_peaks`.
     max_offset
-        Votes longer than this do not count; ``None``: all count.
+        Votes longer than this, 0 or more, do not count; ``None``: all count.
     padding
         What surrounds the image; see :func:`dvfast.scan`.
     normalization
@@ -38,6 +38,13 @@ class DetectionSettings:
     orientations
         1, 2, 4 or 8: in so many ways the image is looked at, turned and flipped, and the densities
         are averaged: often a little better, and as many times slower.
+
+    Raises
+    ------
+    TypeError
+        If a setting is of another type.
+    ValueError
+        If a setting is out of range.
 
     Examples
     --------

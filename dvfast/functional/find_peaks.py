@@ -29,7 +29,8 @@ def find_peaks(
     relative
         Whether `threshold` is a fraction of the highest value.
     min_distance
-        A peak has nothing higher within this many pixels along both axes; 1 is the 3×3 window.
+        A peak has nothing higher within this many pixels along both axes, 1 or more; 1 is the 3×3
+        window.
 
     Returns
     -------
@@ -42,8 +43,12 @@ def find_peaks(
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `density` is of another dtype.
 
     Examples
     --------
@@ -88,8 +93,12 @@ def find_first_peaks(
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `density` is of another dtype.
 
     Examples
     --------

@@ -23,7 +23,7 @@ def hybrid_activation(logits: Tensor, dim: int = 1) -> Tensor:
         ``[N, 3k]``, ``[B, 3k, H, W]``, or any tensor of up to 4 dimensions with ``3k`` channels in
         dimension `dim`; float32, float64, bfloat16 or float16 (halves are computed in float32).
     dim
-        The dimension of the channels.
+        The dimension of the channels; negative ones count from the last.
 
     Returns
     -------
@@ -32,8 +32,12 @@ def hybrid_activation(logits: Tensor, dim: int = 1) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
-        If dimension `dim` does not hold a multiple of three channels.
+        If `dim` is no dimension of `logits`, or does not hold a multiple of three channels.
+    RuntimeError
+        If `logits` are of another dtype.
 
     Examples
     --------

@@ -42,7 +42,7 @@ def parzen_density(
     Parameters
     ----------
     votes, size, stride, offset
-        As for :func:`vote_map`.
+        As for :func:`dvfast.vote_map`.
     sigma
         Standard deviation in pixels, at least 0.01.
     window
@@ -50,18 +50,23 @@ def parzen_density(
         at most 255.
     radius, area
         ``B(x)``: a vote counts at a pixel only if its voter lies within the ``"box"`` or ``"disc"``
-        of this radius, in pixels, around it. ``None``: every voter counts.
+        of this radius, in pixels, 0 or more, around it. ``None``: every voter counts.
 
     Returns
     -------
     Tensor
-        ``[B, height, width]``. Summed in fixed
-        point as in :func:`vote_map`: the same bits for any number of threads. Differentiable once.
+        ``[B, height, width]``, the dtype of `votes`; votes per pixel. Void votes are dropped, as by
+        :func:`dvfast.vote_map`, and the sums are in fixed point as there: the same bits for any
+        number of threads. Differentiable once.
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `votes` are of another dtype.
 
     Examples
     --------

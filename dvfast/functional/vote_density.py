@@ -44,7 +44,7 @@ def vote_density(
     Parameters
     ----------
     votes, size, stride, offset, max_offset, interpolation
-        As for :func:`vote_map`.
+        As for :func:`dvfast.vote_map`.
     sigma
         Standard deviation in pixels, at least 0.01.
     window
@@ -53,16 +53,21 @@ def vote_density(
     Returns
     -------
     Tensor
-        ``[B, height, width]``. The same bits for
-        any number of threads. Differentiable once: the gradient of a confidence is the filtered
-        upstream gradient where the vote landed. Rounding has no derivative; with ``"nearest"`` the
-        gradient of an offset is that of the Gaussian centred on the pixel the vote was rounded to
-        (a straight-through estimate), with ``"bilinear"`` it is exact.
+        ``[B, height, width]``, the dtype of `votes`; votes per pixel. Void votes are dropped, as by
+        :func:`dvfast.vote_map`. The same bits for any number of threads. Differentiable once: the
+        gradient of a confidence is the filtered upstream gradient where the vote landed. Rounding
+        has no derivative; with ``"nearest"`` the gradient of an offset is that of the Gaussian
+        centred on the pixel the vote was rounded to (a straight-through estimate), with
+        ``"bilinear"`` it is exact.
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `votes` are of another dtype.
 
     Examples
     --------

@@ -32,15 +32,15 @@ def vote_map(
     Parameters
     ----------
     votes
-        ``[B, 3k, h, w]`` votes (after :func:`hybrid_activation`) of our network or any other;
-        float32 or float64.
+        ``[B, 3k, h, w]`` votes (after :func:`dvfast.hybrid_activation`) of our network or any
+        other; float32 or float64.
     size
-        ``(height, width)`` of the map, in pixels.
+        ``(height, width)`` of the map, in pixels; 0 or more.
     stride, offset
-        Vote ``(i, j)`` was cast by the pixel ``offset + stride * (i, j)``; `offset` is one number
-        or ``(y, x)``, and may be fractional.
+        Vote ``(i, j)`` was cast by the pixel ``offset + stride * (i, j)``; the stride is at least
+        1, `offset` one number or ``(y, x)``, and may be negative and fractional.
     max_offset
-        Votes longer than this many pixels do not count.
+        Votes longer than this many pixels, 0 or more, do not count; ``None``: all count.
     interpolation
         ``"nearest"`` adds a confidence to the pixel nearest to the landing point (a tie goes to the
         greater coordinate), ``"bilinear"`` shares it among the four around it. Only the latter has
@@ -56,8 +56,12 @@ def vote_map(
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `votes` are of another dtype.
 
     Examples
     --------
@@ -94,6 +98,15 @@ def count_void_votes(votes: Tensor) -> Tensor:
     -------
     Tensor
         ``[B]`` int64: votes that are NaN or infinite, or too confident; see :func:`vote_map`.
+
+    Raises
+    ------
+    TypeError
+        If `votes` are no tensor.
+    ValueError
+        If `votes` are of another shape.
+    RuntimeError
+        If `votes` are of another dtype.
 
     Examples
     --------

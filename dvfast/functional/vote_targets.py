@@ -40,24 +40,30 @@ def vote_targets(
     size
         ``(height, width)`` of the image, in pixels.
     num_votes
-        k. Nuclei come in the order of their distance, equal distances in that of their index.
-        Where there are fewer than k nuclei, the missing votes are all zero.
+        k, at least 1. Nuclei come in the order of their distance, equal distances in that of their
+        index. Where there are fewer than k nuclei, the missing votes are all zero.
     r1, r2, beta
         Pixels up to which a vote has full confidence, beyond which it has none, and the decay in
-        between. The defaults are the paper's, 39 and 1.5 · 39 for patches of 39 pixels.
+        between, per pixel; ``0 <= r1 <= r2`` and ``beta >= 0``. The defaults are the paper's, 39
+        and 1.5 · 39 for patches of 39 pixels.
     stride, offset
         Targets are those of the pixels ``offset + stride * i``, one number or ``(y, x)`` for
-        `offset`; the offset may be fractional.
+        `offset`; the stride is at least 1, the offset may be negative and fractional.
 
     Returns
     -------
     Tensor
-        ``[B, 3k, h, w]``, as many rows and columns as fit the image. Not differentiable.
+        ``[B, 3k, h, w]``, as many rows and columns as fit the image; of the dtype and on the device
+        of `points`. Not differentiable.
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
         If an argument is out of range.
+    RuntimeError
+        If `points` are of another dtype, or not on one device.
 
     Examples
     --------

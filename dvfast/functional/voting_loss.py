@@ -33,12 +33,14 @@ def voting_loss(
         ``[N, 3k]``, ``[B, 3k, L]`` or ``[B, 3k, H, W]``: the network's raw outputs, before the
         hybrid activation; float32, float64, bfloat16 or float16.
     target
-        Of the shape of `logits`, as :func:`vote_targets` returns it; of the dtype of `logits`, or
-        float32 beside half-precision logits. It is taken as constant.
+        Of the shape of `logits`, as :func:`dvfast.vote_targets` returns it; of the dtype of
+        `logits`, or float32 beside half-precision logits. It is taken as constant.
     lam
-        Weight of the confidence term.
+        λ, weight of the confidence term, at least 0; in squared pixels, as it is weighed against
+        squared lengths.
     reduction
-        ``"mean"`` over patches (not over votes), ``"sum"``, or ``"none"`` for the loss of each.
+        ``"mean"`` over patches (not over votes; of no patch it is NaN), ``"sum"``, or ``"none"``
+        for the loss of each.
 
     Returns
     -------
@@ -49,8 +51,10 @@ def voting_loss(
 
     Raises
     ------
+    TypeError
+        If an argument is of another type.
     ValueError
-        If `target` requires a gradient, or `reduction` is unknown.
+        If `target` requires a gradient, `lam` is out of range, or `reduction` is unknown.
     RuntimeError
         If shapes, dtypes or devices do not fit.
 

@@ -60,7 +60,14 @@ class DeepVotingNet(VotingNetwork):
     hidden
         Widths of the fully connected layers before the last; may be empty.
     dropout
-        Probability of dropping a hidden unit during training.
+        Probability of dropping a hidden unit during training, from 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If an argument is out of range.
 
     Examples
     --------
@@ -137,7 +144,7 @@ class DeepVotingNet(VotingNetwork):
         }
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Logits of patches: ``[N, C, 39, 39]`` -> ``[N, 3k]``."""
+        """Logits of patches in [0, 1]: ``[N, C, 39, 39]`` -> ``[N, 3k]``."""
         self._check_input("patches", patches)
         if patches.shape[2:] != (PATCH_SIZE, PATCH_SIZE):
             raise ValueError(
@@ -152,7 +159,7 @@ class DeepVotingNet(VotingNetwork):
         Parameters
         ----------
         image
-            ``[B, C, H, W]`` with ``H, W >= 39``. The votes are those of the pixels
+            ``[B, C, H, W]`` in [0, 1] with ``H, W >= 39``. The votes are those of the pixels
             ``19 + stride * i``: pad by 19 first to have a vote for every pixel.
         stride
             Distance in pixels between neighbouring votes; at least 1. The strides of the poolings
@@ -163,6 +170,11 @@ class DeepVotingNet(VotingNetwork):
         -------
         Tensor
             ``[B, 3k, ceil((H - 38) / stride), ceil((W - 38) / stride)]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `image` or `stride` is something else.
         """
         self._check_input("image", image)
         check_count("stride", stride)

@@ -23,7 +23,24 @@ __all__ = ["HybridActivation", "VoteDensity", "VotingLoss"]
 
 
 class HybridActivation(nn.Module):
-    """Eq. 2 as a layer; see :func:`dvfast.hybrid_activation`."""
+    """Eq. 2 as a layer; see :func:`dvfast.hybrid_activation`.
+
+    Parameters
+    ----------
+    dim
+        The dimension of the channels.
+
+    Raises
+    ------
+    TypeError
+        If `dim` is no integer.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> dvfast.nn.HybridActivation()(torch.tensor([[0.0, 3.0, -4.0]]))
+    tensor([[ 0.5000,  3.0000, -4.0000]])
+    """
 
     def __init__(self, dim: int = 1) -> None:
         super().__init__()
@@ -35,7 +52,27 @@ class HybridActivation(nn.Module):
 
 
 class VotingLoss(nn.Module):
-    """Eq. 3 and 4 as a layer; see :func:`dvfast.voting_loss`."""
+    """Eq. 3 and 4 as a layer; see :func:`dvfast.voting_loss`.
+
+    Parameters
+    ----------
+    lam, reduction
+        As for the function.
+
+    Raises
+    ------
+    TypeError
+        If `lam` is no number.
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> logits, target = torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    >>> dvfast.nn.VotingLoss(lam=384.0)(logits, target)
+    tensor(48.5000)
+    """
 
     def __init__(
         self, lam: float = 384.0, reduction: Literal["mean", "sum", "none"] = "mean"
@@ -50,7 +87,28 @@ class VotingLoss(nn.Module):
 
 
 class VoteDensity(nn.Module):
-    """The voting density of section 2.3 as a layer; see :func:`dvfast.vote_density`."""
+    """The voting density of section 2.3 as a layer; see :func:`dvfast.vote_density`.
+
+    Parameters
+    ----------
+    sigma, window, stride, offset, max_offset, interpolation
+        As for the function, of whose arguments votes and size are left to the call.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import torch, dvfast
+    >>> votes = torch.zeros(1, 3, 5, 5)
+    >>> votes[0, :, 2, 1] = torch.tensor([1.0, 0.0, -1.0])  # from (2, 1) to (2, 2)
+    >>> dvfast.nn.VoteDensity(sigma=1.0, window=5)(votes, (5, 5))[0, 2]
+    tensor([0.0215, 0.0965, 0.1592, 0.0965, 0.0215])
+    """
 
     def __init__(
         self,

@@ -16,8 +16,8 @@ class VotingNetwork(nn.Module, ABC):
     """An image in, k votes for nucleus centres for every pixel out.
 
     Scanning and detection ask no more of a network than this. :func:`dvfast.fit` and the files of
-    :mod:`dvfast.weights` are for :class:`DeepVotingNet` and :class:`VotingUNet` alone;
-    docs/training.md trains a network of one's own.
+    :mod:`dvfast.weights` are for :class:`dvfast.nn.DeepVotingNet` and
+    :class:`dvfast.nn.VotingUNet`; docs/training.md trains a network of one's own.
 
     Attributes
     ----------
@@ -28,11 +28,13 @@ class VotingNetwork(nn.Module, ABC):
     margin : int
         Pixels around the image that :meth:`dense` takes beside it.
     reach : int
-        How far from a pixel an input may lie that its votes depend on.
+        How far from a pixel, in pixels, an input may lie that its votes depend on: the margin,
+        unless a subclass says otherwise.
     grid : int
-        A shift of the image by a multiple of it shifts the votes, and changes nothing else.
+        A shift of the image by a multiple of so many pixels shifts the votes, and changes nothing
+        else; 1 unless a subclass says otherwise.
     output_stride : int
-        Strides are multiples of it.
+        Strides are multiples of so many pixels; 1 unless a subclass says otherwise.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class VotingNetwork(nn.Module, ABC):
 
     @property
     def reach(self) -> int:
+        """How far from a pixel, in pixels, an input may lie that its votes depend on."""
         return self.margin
 
     @property
@@ -69,7 +72,7 @@ class VotingNetwork(nn.Module, ABC):
         Parameters
         ----------
         image
-            ``[B, C, H, W]``, the margin included.
+            ``[B, C, H, W]`` in [0, 1], the margin included.
         stride
             Distance in pixels between neighbouring votes; a positive multiple of `output_stride`.
 

@@ -42,6 +42,13 @@ class VotingUNet(VotingNetwork):
         Whether there is batch normalisation. Trained networks have theirs folded into the
         convolutions, see :meth:`folded`.
 
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If an argument is out of range.
+
     Examples
     --------
     >>> import torch, dvfast
@@ -129,12 +136,17 @@ class VotingUNet(VotingNetwork):
         Parameters
         ----------
         image
-            ``[B, C, H, W]``; H and W are multiples of :attr:`grid`. Zeros surround it.
+            ``[B, C, H, W]`` in [0, 1]; H and W are multiples of :attr:`grid`. Zeros surround it.
 
         Returns
         -------
         Tensor
             ``[B, 3k, H / output_stride, W / output_stride]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `image` is something else.
         """
         self._check_input("image", image)
         if image.shape[2] % self.grid or image.shape[3] % self.grid:

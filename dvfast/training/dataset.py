@@ -109,7 +109,7 @@ class TrainingSet:
             ``[b, C, h, w]`` float32 in [0, 1], with the network's margin around the votes.
         targets
             ``[b, 3k, n, n]`` float32; n is 1 for patches. Confidences alone count if the network
-            is not to vote, see :func:`pixel_targets`.
+            is not to vote, see :func:`dvfast.training.objective.make_targets`.
         """
         share = self._config.batch_size // world_size
         drawn = [self._draw(step, rank * share + i) for i in range(share)]
