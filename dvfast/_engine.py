@@ -22,6 +22,7 @@ from ._packing import (
     Layer,
     pack,
     pack_bfloat16,
+    pack_for_warpgroups,
     pack_matrices,
     winograd_weight,
 )
@@ -34,6 +35,10 @@ _MAX_HEAD_LAYERS = 8  # as in csrc/core/network.h
 _BFLOAT16_PIXELS = 16  # as in csrc/core/bfloat16_network.h
 _MATRIX_PRECISIONS = {"bfloat16": 0, "tf32": 1, "float32": 2}  # csrc/cuda/matrix_precision.h
 _MOST_MATRIX_VOTES = 5  # csrc/cuda/vote_head_tensor_cores.h
+_MOST_WARPGROUP_CHANNELS = 32  # that shared memory has room for in every precision
+# Whether the head is to run by csrc/cuda/vote_head_warpgroups.cu. Only the emulation has run it:
+# benchmarks/scan_on_device.py compares both.
+WARPGROUPS = False
 
 
 class Engine(PackedNetwork):
@@ -45,10 +50,6 @@ class Engine(PackedNetwork):
         convolutions = [net.conv1, net.conv2, net.conv3, *cast(Sequence[nn.Conv2d], net.head)]
         self._convolutions = [Convolution(layer) for layer in convolutions]
         self._layers = pack(self._convolutions, net.in_channels)
-        self._device = net.conv1.weight.device
-        # Made when they are first needed.
-        self._winograd: Tensor | None = None
-        self._packed: dict[str, list[Layer]] = {}
 
     @property
     def _num_hidden_layers(self) -> int:
@@ -60,7 +61,7 @@ class Engine(PackedNetwork):
             return None
         if self._num_hidden_layers != 1:
             return f"a network with one hidden layer, not {self._num_hidden_layers}"
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             if not self._has_tensor_cores:
                 return (
                     "a CUDA device of compute capability 8.0 and a network of at most "
@@ -75,9 +76,17 @@ class Engine(PackedNetwork):
     @property
     def _has_tensor_cores(self) -> bool:
         return (
-            self._device.type == "cuda"
-            and torch.cuda.get_device_capability(self._device) >= (8, 0)
+            self.device.type == "cuda"
+            and torch.cuda.get_device_capability(self.device) >= (8, 0)
             and self.num_votes <= _MOST_MATRIX_VOTES
+        )
+
+    @property
+    def has_warpgroups(self) -> bool:
+        return (
+            self._has_tensor_cores
+            and torch.cuda.get_device_capability(self.device) == (9, 0)
+            and self._layers[TRUNK_LAYERS].weight.shape[1] <= 25 * _MOST_WARPGROUP_CHANNELS
         )
 
     def _kernels(
@@ -86,7 +95,7 @@ class Engine(PackedNetwork):
         """Which kernels run: those that are as accurate as was asked, and fastest."""
         if precision == "exact" or self._num_hidden_layers != 1:
             return "exact"
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             return "matrix" if self._has_tensor_cores else "exact"
         if precision == "bfloat16":
             return "bfloat16"
@@ -121,17 +130,18 @@ class Engine(PackedNetwork):
 
     def _winograd_votes(self, features: Tensor, dilation: int) -> Tensor:
         first, last = self._layers[TRUNK_LAYERS:]
-        if self._winograd is None:
-            self._winograd = winograd_weight(first.weight, first.kernel_size)
+        weight = self.made_once(
+            "winograd", lambda: winograd_weight(first.weight, first.kernel_size)
+        )
         votes: Tensor = ops.winograd_head(
-            features, self._winograd, first.bias, last.weight, last.bias, self.num_votes, dilation
+            features, weight, first.bias, last.weight, last.bias, self.num_votes, dilation
         )
         return votes
 
     def _bfloat16_votes(self, images: Tensor, stride: int) -> Tensor:
-        if "amx" not in self._packed:
-            self._packed["amx"] = pack_bfloat16(self._convolutions, images.shape[3])
-        conv1, *trunk, first, last = self._packed["amx"]
+        conv1, *trunk, first, last = self.made_once(
+            "amx", lambda: pack_bfloat16(self._convolutions, images.shape[3])
+        )
         geometry = trunk_geometry(stride)
         # An image has few channels and needs its precision: the first layer stays in float32.
         features = ops.trunk_layer(images, *conv1, *geometry[0]).bfloat16()
@@ -143,10 +153,9 @@ class Engine(PackedNetwork):
         return votes
 
     def _matrix_votes(self, images: Tensor, stride: int, precision: str) -> Tensor:
-        if precision not in self._packed:
-            packed = pack_matrices(self._convolutions, images.shape[3], precision)
-            self._packed[precision] = packed
-        conv1, *trunk, first, last = self._packed[precision]
+        conv1, *trunk, first, last = self.made_once(
+            precision, lambda: pack_matrices(self._convolutions, images.shape[3], precision)
+        )
         number = _MATRIX_PRECISIONS[precision]
         geometry = trunk_geometry(stride)
         features = ops.trunk_layer(images, *conv1, *geometry[0])
@@ -154,9 +163,22 @@ class Engine(PackedNetwork):
             features = features.bfloat16()
         for layer, place in zip(trunk, geometry[1:], strict=True):
             features = ops.matrix_trunk_layer(features, *layer, *place, number)
-        votes: Tensor = ops.matrix_vote_head(
-            features, *first[:2], *last[:2], self.num_votes, *_window(first, stride), number
-        )
+        window = _window(first, stride)
+        votes: Tensor
+        if WARPGROUPS and self.has_warpgroups and window[2] == 1:
+            weight = self.made_once(
+                f"{precision}, warpgroups",
+                lambda: pack_for_warpgroups(
+                    self._convolutions[TRUNK_LAYERS], features.shape[3], precision
+                ),
+            )
+            votes = ops.warpgroup_vote_head(
+                features, weight, first.bias, *last[:2], self.num_votes, *window[:2], number
+            )
+        else:
+            votes = ops.matrix_vote_head(
+                features, *first[:2], *last[:2], self.num_votes, *window, number
+            )
         return votes
 
 

@@ -14,11 +14,31 @@ from .nn import VotingNetwork
 __all__ = ["PackedNetwork", "held", "kept", "no_kernels", "why_not_plain"]
 
 
+_Made = TypeVar("_Made")
+
+
 class PackedNetwork:
     """Knows the weights that it was packed from."""
 
     def __init__(self, net: VotingNetwork) -> None:
         self._originals = [tensor.detach().clone() for tensor in net.state_dict().values()]
+        self._made: dict[str, Any] = {}
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self._originals[0].device
+        return device
+
+    def made_once(self, name: str, make: Callable[[], _Made]) -> _Made:
+        """What is packed only when it is first needed."""
+        if name in self._made:
+            found: _Made = self._made[name]
+            return found
+        made = make()
+        if not _capturing():
+            _finish_packing(self.device)
+            self._made[name] = made
+        return made
 
     def is_of(self, net: VotingNetwork) -> bool:
         """Whether these are the weights that the network has now, however they may have changed."""
@@ -39,10 +59,24 @@ def kept(net: _Net, pack: Callable[[_Net], _Packed]) -> _Packed:
     """The packed network, packed anew only if its weights have changed."""
     engine: _Packed | None = _packed.get(net)
     # A CUDA graph holds the weights that were packed before it was captured, and cannot compare.
-    capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
-    if engine is None or not (capturing or engine.is_of(net)):
-        engine = _packed[net] = pack(net)
+    if engine is not None and (_capturing() or engine.is_of(net)):
+        return engine
+    engine = pack(net)
+    if not _capturing():
+        _finish_packing(engine.device)
+        _packed[net] = engine
     return engine
+
+
+def _capturing() -> bool:
+    """Whether a CUDA graph is being captured: what is made now is made when it is replayed."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _finish_packing(device: torch.device) -> None:
+    # Kept weights are read on any stream, not only on the one that packed them.
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
 
 
 def held(net: VotingNetwork) -> PackedNetwork | None:

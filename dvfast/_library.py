@@ -252,6 +252,21 @@ for _name in ("bfloat16_head", "matrix_vote_head"):
     torch.library.register_fake(f"dvfast::{_name}", _fake_two_layers)
 
 
+@torch.library.register_fake("dvfast::warpgroup_vote_head")
+def _(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    last_weight: Tensor,
+    last_bias: Tensor,
+    num_votes: int,
+    kernel_size: int,
+    dilation: int,
+    precision: int,
+) -> Tensor:
+    return _fake_votes(features, num_votes, kernel_size, dilation, 1)
+
+
 # --- Gradients ------------------------------------------------------------------------------------
 
 
@@ -346,6 +361,7 @@ for _name in (
     "bfloat16_head",
     "matrix_trunk_layer",
     "matrix_vote_head",
+    "warpgroup_vote_head",
 ):
     _refuse_gradient(
         _name,

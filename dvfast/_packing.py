@@ -19,6 +19,7 @@ __all__ = [
     "pack",
     "pack_bfloat16",
     "pack_convolution",
+    "pack_for_warpgroups",
     "pack_matrices",
     "winograd_weight",
 ]
@@ -131,21 +132,37 @@ def pack_matrices(
     return [*layers, Layer(_last_matrix(weight[0].T), last.bias, 1)]
 
 
+def pack_for_warpgroups(layer: Convolution, channels: int, precision: str) -> Tensor:
+    """The head's first layer ``[tile of 128 outputs, chunk, part, step, piece, output, 4]``.
+
+    Words of 32 bits, as ``csrc/cuda/vote_head_warpgroups.h`` has them.
+    """
+    weight, _ = layer.filled_up(channels, CHANNEL_BLOCK)
+    words = _words(weight.flatten(0, 1).T, precision, 128, 32)
+    words = words.reshape(len(words), -1, 128, words.shape[2] // 32, 4, 2, 4)
+    return words.permute(1, 3, 0, 4, 5, 2, 6).contiguous()
+
+
 def _matrix_words(rows: Tensor, precision: str) -> Tensor:
     """``[output, depth]`` -> ``[panel, chunk, part, step, pair, lane, 4]`` words of 32 bits."""
-    chunk = 32 if precision == "bfloat16" else 16
-    rows = F.pad(rows, (0, -rows.shape[1] % chunk, 0, -rows.shape[0] % _PANEL_WIDTH)).contiguous()
+    words = _words(rows, precision, _PANEL_WIDTH, 16)
+    # part, panel, pair, half, output, chunk, step, odd, t
+    words = words.reshape(len(words), -1, 2, 2, 8, words.shape[2] // 16, 2, 2, 4)
+    packed = words.permute(1, 5, 0, 6, 2, 4, 8, 3, 7).contiguous()
+    return packed.reshape(*packed.shape[:5], 32, 4)
+
+
+def _words(rows: Tensor, precision: str, outputs: int, words: int) -> Tensor:
+    """``[part, output, word of the depth]``, filled up to whole multiples of so many."""
+    numbers = 2 * words if precision == "bfloat16" else words
+    rows = F.pad(rows, (0, -rows.shape[1] % numbers, 0, -rows.shape[0] % outputs)).contiguous()
     if precision == "bfloat16":
         parts = [rows.bfloat16().view(torch.float32)]  # two neighbours of the depth in a word
     else:
         parts = [_to_tf32(rows)]
         if precision == "float32":
             parts.append(_to_tf32(rows - parts[0]))
-    words = torch.stack(parts)
-    # part, panel, pair, half, output, chunk, step, odd, t
-    words = words.reshape(len(parts), -1, 2, 2, 8, words.shape[2] // 16, 2, 2, 4)
-    packed = words.permute(1, 5, 0, 6, 2, 4, 8, 3, 7).contiguous()
-    return packed.reshape(*packed.shape[:5], 32, 4)
+    return torch.stack(parts)
 
 
 def _last_matrix(rows: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ INFERENCE = (
     "bfloat16_head",
     "matrix_trunk_layer",
     "matrix_vote_head",
+    "warpgroup_vote_head",
 )
 
 
@@ -38,7 +39,8 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
     matrix, last_matrix = (numbers(2, 18, 2, 2, 2, 32, 4), first[1]), (numbers(2, 8, 32), last[1])
     samples: list[tuple[Any, ...]] = []
     layouts = map_layouts(numbers(2, 9, 20, 32, dtype=dtype))
-    if name.startswith("matrix"):
+    wide = numbers(1, 9, 2, 4, 2, 128, 4)
+    if name.startswith(("matrix", "warpgroup")):
         del layouts[1]  # whose pixels do not begin at multiples of 16 bytes, which these ask for
     for features in layouts:
         empty = features[:, :1]
@@ -76,6 +78,10 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
             "matrix_vote_head": [
                 (features, *matrix, *last_matrix, 2, 3, 1, 1, 2),
                 (empty, *matrix, *last_matrix, 2, 3, 2, 1, 2),
+            ],
+            "warpgroup_vote_head": [
+                (features, wide, first[1], *last_matrix, 2, 3, 1, 2),
+                (empty, wide, first[1], *last_matrix, 2, 3, 2, 2),
             ],
         }[name]
     return samples

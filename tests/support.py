@@ -127,6 +127,8 @@ def skip_without_kernel(name: str, device: torch.device) -> None:
         pytest.skip(f"no kernel for {device.type}")
     if name.startswith("bfloat16") and device.type == "cpu" and not cpu_info()["matrix_unit"]:
         pytest.skip("this CPU has no matrix unit")
+    if name.startswith("warpgroup") and torch.cuda.get_device_capability(device) != (9, 0):
+        pytest.skip("this GPU has no matrix instructions of four warps")
 
 
 def packed(

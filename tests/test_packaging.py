@@ -106,6 +106,12 @@ def test_cuda_architectures_are_ours_or_those_asked_for(monkeypatch: pytest.Monk
         "-gencode=arch=compute_86,code=sm_86",
         "-gencode=arch=compute_90a,code=sm_90a",
     ]
+    own = ["-gencode=arch=compute_90a,code=sm_90a"]
+    for listed in (None, "8.0;9.0+PTX", "9.0a"):
+        assert cuda_build.architecture_flags(listed, "vote_head_warpgroups") == own
+    assert cuda_build.architecture_flags("8.0", "vote_head_warpgroups") == [
+        "-gencode=arch=compute_80,code=sm_80"
+    ]
     with pytest.raises(SystemExit, match="'Hopper' is no architecture"):
         cuda_build.architecture_flags("Hopper")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 __all__ = ["one_thread"]
 
 import dvfast
-from dvfast import _engine
+from dvfast import _engine, _engines
 from dvfast._engines import held
 from dvfast.errors import InputError
 from dvfast.nn import DeepVotingNet
@@ -64,6 +64,38 @@ def test_what_is_held_outlives_a_change_of_weights() -> None:
         net.conv1.weight.add_(1)
     assert _engine.engine_of(net) is not engine
     assert torch.equal(engine._layers[0].weight, packed)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("channels", [32, 48])  # the latter has too many for shared memory
+def test_the_head_by_warpgroups_is_as_near(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+    torch.manual_seed(0)
+    net = DeepVotingNet(num_votes=3, channels=(16, 16, channels), hidden=(200,)).cuda()
+    image = random_image(2, 3, 21, 38).cuda()
+    for stride in (1, 2, 3, 4):
+        exact = dvfast.scan(net, image, stride=stride)
+        for precision, tolerance in (("float32", 1e-4), ("tf32", 0.05), ("bfloat16", 0.5)):
+            for warpgroups in (False, True):
+                monkeypatch.setattr(_engine, "WARPGROUPS", warpgroups)
+                votes = dvfast.scan(net, image, stride=stride, precision=precision)
+                torch.testing.assert_close(votes, exact, rtol=0, atol=tolerance)
+
+
+def test_what_a_graph_packs_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Until the graph is replayed there is nothing in it.
+    net, image = small_net(), random_image(1, 3, 9, 10)
+    monkeypatch.setattr(_engines, "_capturing", lambda: True)
+    votes = dvfast.scan(net, image, precision="float32")
+    assert held(net) is None
+    monkeypatch.undo()
+    engine = _engine.engine_of(net)
+    monkeypatch.setattr(_engines, "_capturing", lambda: True)
+    assert torch.equal(dvfast.scan(net, image, precision="float32"), votes)
+    assert held(net) is engine
+    assert not engine._made
+    monkeypatch.undo()
+    assert torch.equal(dvfast.scan(net, image, precision="float32"), votes)
+    assert engine._made.keys() == {"winograd"}
 
 
 # --- Networks that the engine cannot run ----------------------------------------------------------

@@ -13,8 +13,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-# Turing to Blackwell; the last is also kept as PTX, for what comes after it.
-_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0+PTX")
+# Turing to Blackwell. The last is also kept as PTX, for what comes after it; so is 10.0, for 11.0.
+_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0+PTX", "12.0+PTX")
+# Sources that no other device can run.
+_OWN_ARCHITECTURES = {"vote_head_warpgroups": ("9.0", "9.0a")}
 _FLAGS = (
     "-O3",
     "-std=c++17",
@@ -36,14 +38,22 @@ def cuda_home() -> Path | None:
     return top.parent if top.name == "bin" else top
 
 
-def architecture_flags(listed: str | None = None) -> list[str]:
+def architecture_flags(listed: str | None = None, source: str = "") -> list[str]:
     """nvcc's flags for the architectures of TORCH_CUDA_ARCH_LIST, or for ours.
+
+    A source whose kernels are for one of them is compiled for that alone, if it is listed.
 
     >>> architecture_flags("9.0 12.0+PTX")[-1]
     '-gencode=arch=compute_120,code=compute_120'
+    >>> architecture_flags("8.0;9.0", "vote_head_warpgroups")
+    ['-gencode=arch=compute_90a,code=sm_90a']
     """
     flags = []
-    for name in re.split(r"[ ;,]+", listed.strip()) if listed else _ARCHITECTURES:
+    names = re.split(r"[ ;,]+", listed.strip()) if listed else [*_ARCHITECTURES]
+    general, own = _OWN_ARCHITECTURES.get(source, ("", ""))
+    if own and {general, f"{general}+PTX", own} & set(names):
+        names = [own]
+    for name in names:
         number = name.removesuffix("+PTX").replace(".", "")
         if not re.fullmatch(r"\d{2,3}[af]?", number):
             raise SystemExit(f"TORCH_CUDA_ARCH_LIST: {name!r} is no architecture such as 9.0")
@@ -55,19 +65,22 @@ def architecture_flags(listed: str | None = None) -> list[str]:
 
 def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list[str]:
     """Compile what is older than its source or any header; returns the object files."""
-    flags = [*_FLAGS, *architecture_flags(os.environ.get("TORCH_CUDA_ARCH_LIST"))]
+    listed = os.environ.get("TORCH_CUDA_ARCH_LIST")
+    flags = [*_FLAGS]
     if os.environ.get("DVFAST_WERROR") == "1":  # not for users, whose compilers may know new ones
         flags.append("--Werror=all-warnings")
     folder.mkdir(parents=True, exist_ok=True)
     recorded = folder / "flags"
-    same_flags = recorded.exists() and recorded.read_text() == " ".join(flags)
+    asked = " ".join([*flags, *architecture_flags(listed)])
+    same_flags = recorded.exists() and recorded.read_text() == asked
     newest = max(path.stat().st_mtime for path in headers)
 
     def compile_one(source: Path) -> str:
         target = folder / f"{source.stem}.o"
         needed = max(newest, source.stat().st_mtime)
         if not (same_flags and target.exists() and target.stat().st_mtime > needed):
-            command = ["nvcc", *flags, "-c", str(source), "-o", str(target)]
+            architectures = architecture_flags(listed, source.stem)
+            command = ["nvcc", *flags, *architectures, "-c", str(source), "-o", str(target)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 target.unlink(missing_ok=True)
@@ -76,5 +89,5 @@ def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(compile_one, sources))
-    recorded.write_text(" ".join(flags))
+    recorded.write_text(asked)
     return objects

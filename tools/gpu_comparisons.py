@@ -7,8 +7,10 @@ import warnings
 from typing import Any
 
 import torch
+from scan_on_device import head_by, heads
 
 import dvfast
+from dvfast._engine import engine_of
 from dvfast.detection.peaks import density_peaks
 
 
@@ -120,16 +122,19 @@ def deviations_from_float64(device: str) -> dict[str, dict[str, float]]:
         expected = dvfast.scan(copy.deepcopy(net).double(), image.double())[0, offsets]
     size = float(expected.square().mean().sqrt())
     found = {}
+    engine = engine_of(net.to(device))
     for precision in ("exact", "float32", "tf32", "bfloat16"):
         if device == "cpu" and precision in ("tf32", "bfloat16"):
             continue
-        votes = dvfast.scan(net.to(device), image.to(device), precision=precision)
-        error = (votes[0].cpu()[offsets].double() - expected) / size
-        found[precision] = {
-            "root_mean_square": float(error.square().mean().sqrt()),
-            "mean": float(error.mean()),
-            "largest": float(error.abs().max()),
-        }
+        for name, warpgroups in heads(engine, precision).items():
+            with head_by(warpgroups):
+                votes = dvfast.scan(net, image.to(device), precision=precision)
+            error = (votes[0].cpu()[offsets].double() - expected) / size
+            found[name] = {
+                "root_mean_square": float(error.square().mean().sqrt()),
+                "mean": float(error.mean()),
+                "largest": float(error.abs().max()),
+            }
     return found
 
 
@@ -141,7 +146,9 @@ def scans_by_matrices(device: str) -> None:
     for stride in (1, 3):
         exact = dvfast.scan(net, image, stride=stride)
         for precision in ("float32", "tf32", "bfloat16"):
-            votes = dvfast.scan(net, image, stride=stride, precision=precision)
-            torch.testing.assert_close(votes, exact, rtol=0, atol=0.5)
+            for warpgroups in heads(engine_of(net), precision).values():
+                with head_by(warpgroups):
+                    votes = dvfast.scan(net, image, stride=stride, precision=precision)
+                torch.testing.assert_close(votes, exact, rtol=0, atol=0.5)
     density = dvfast.vote_density(exact, (30, 33), stride=3)
     dvfast.find_first_peaks(density[0], 100)

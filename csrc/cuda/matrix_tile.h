@@ -60,22 +60,22 @@ bool make_matrix_convolution(const FeaturesView<const typename Format<kPrecision
   return true;
 }
 
-// Of the current device.
-inline bool has_tensor_cores() {
-  int device = 0, major = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         major >= 8;
+// Whether what the current device runs of a kernel has matrix instructions. Code for older devices
+// has none, and newer ones run it too if it was kept as PTX.
+template <typename... Parameters>
+bool has_tensor_cores(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 80;
 }
 
 // With more shared memory than kernels have unasked.
 template <typename... Parameters>
-cudaError_t launch_with(size_t shared_bytes, void (*kernel)(Parameters...), dim3 grid,
+cudaError_t launch_with(size_t shared_bytes, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                         cudaStream_t stream, const Parameters&... arguments) {
   const cudaError_t error = cudaFuncSetAttribute(
       kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
   if (error != cudaSuccess) return error;
-  return launch(kernel, grid, kThreadsPerBlock, shared_bytes, stream, arguments...);
+  return launch(kernel, grid, block, shared_bytes, stream, arguments...);
 }
 
 __device__ __forceinline__ float as_float(uint32_t bits) {

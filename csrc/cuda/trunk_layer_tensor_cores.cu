@@ -92,7 +92,7 @@ bool make_job(const TrunkLayerParams& params,
                                              params.dilation, &job->conv) &&
          make_places(input, output, params.pool_stride, params.pool_dilation, params.layer.outputs,
                      &job->places) &&
-         has_tensor_cores();
+         has_tensor_cores(sum_trunk_layer_by_matrices<kPrecision, Pooling::kNone>);
 }
 
 template <MatrixPrecision kPrecision>
@@ -108,7 +108,8 @@ cudaError_t start(const TrunkLayerParams& params,
       : params.pool_stride == 1 ? sum_trunk_layer_by_matrices<kPrecision, Pooling::kLattice>
                                 : sum_trunk_layer_by_matrices<kPrecision, Pooling::kCorners>;
   return launch_with(sizeof(typename TrunkTile<kPrecision>::Shared), kernel,
-                     blocks_for(job.places.tiles * job.conv.panels, 1), stream, job);
+                     blocks_for(job.places.tiles * job.conv.panels, 1), kThreadsPerBlock, stream,
+                     job);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "matrix_tile.h"
+#include "matrix_votes.h"
 #include "shared_memory.h"
 #include "vote_grid.h"
 #include "vote_head_tensor_cores.h"
@@ -13,8 +14,6 @@ namespace {
 // factors and products need registers of their own: there a tile has half the units.
 constexpr int kVoters = kMatrixPlaces;
 constexpr int kWarpsOfVoters = 4;
-constexpr int kGroup = 8;  // channels of votes that a matrix instruction takes
-constexpr int kMostGroups = 2;
 
 template <MatrixPrecision kPrecision>
 constexpr int kPanelsAtOnce = Format<kPrecision>::kSplit ? 2 : 4;
@@ -29,51 +28,10 @@ struct MatrixJob {
   MatrixConvolution conv;
 };
 
-// A warp's share of the logits: [four times 16 voters, groups of 8 channels, of a lane].
-template <int kGroups>
-using Logits = float[4][kGroups][4];
-
-// The last layer over a warp's hidden units. A lane has, as sums, columns 2t and 2t + 1 where the
-// instruction wants t and t + 4: the weights are packed for that.
-template <bool kSplit, int kGroups, int kBlocks>
-__device__ __forceinline__ void add_units(const float (&sums)[4][kBlocks][4], const float* packed,
-                                          int panel, int panels, Logits<kGroups>& logits) {
-  const int lane = threadIdx.x % kWarpSize;
-#pragma unroll
-  for (int half = 0; half < kBlocks / 2; ++half) {
-    if (panel + half / 2 >= panels) break;
-#pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      FourWords weights = *reinterpret_cast<const FourWords*>(
-          packed +
-          ((((panel + half / 2) * int64_t{kGroups} + group) * 2 + half % 2) * kWarpSize + lane) *
-              4);
-      FourWords rests{};
-      round_to_tf32<kSplit>(weights.words, rests.words);
-#pragma unroll
-      for (int m = 0; m < 4; ++m) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float (&sum)[4] = sums[m][2 * half + i];
-          uint32_t units[4], unit_rests[4] = {};
-          constexpr int kColumn[4] = {0, 2, 1, 3};
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            units[j] = static_cast<uint32_t>(bits_of_float(rectify(sum[kColumn[j]])));
-          }
-          round_to_tf32<kSplit>(units, unit_rests);
-          multiply<kSplit>(units, unit_rests, weights.words + 2 * i, rests.words + 2 * i,
-                           logits[m][group]);
-        }
-      }
-    }
-  }
-}
-
 // The two warps that have the same voters add their shares.
 template <int kGroups>
 __device__ __forceinline__ void write_votes(const VoteHeadParams& params, int64_t first,
-                                            Logits<kGroups>& logits, float* exchange) {
+                                            Logits<4, kGroups>& logits, float* exchange) {
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
   const int of_voters = warp % kWarpsOfVoters;
@@ -127,12 +85,12 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 1)
   for (int64_t work = blockIdx.x; work < tiles; work += gridDim.x) {
     static_assert(kVoters == kThreadsPerBlock, "a thread finds one patch");
     tile->patches[threadIdx.x] = patch_of(params, job.features, work * kVoters + threadIdx.x);
-    Logits<kGroups> logits = {};
+    Logits<4, kGroups> logits = {};
     for (int panel = 0; panel < job.conv.panels; panel += kPanelsAtOnce<kPrecision>) {
       typename Tile::Sums sums;
       Tile::sum(job.conv, panel, tile, sums);
-      add_units<Tile::F::kSplit, kGroups>(sums, params.layers[1].weight,
-                                          panel + Tile::first_panel(), job.conv.panels, logits);
+      add_units<Tile::F::kSplit>(sums, params.layers[1].weight, panel + Tile::first_panel(),
+                                 job.conv.panels, logits);
     }
     write_votes<kGroups>(params, work * kVoters, logits, reinterpret_cast<float*>(tile->stages));
   }
@@ -148,7 +106,7 @@ bool make_job(const VoteHeadParams& params,
          kChannelsPerVote * params.votes.num_votes <= kMostGroups * kGroup &&
          make_matrix_convolution<kPrecision>(features, params.layers[0], params.kernel_size,
                                              params.dilation, &job->conv) &&
-         has_tensor_cores();
+         has_tensor_cores(cast_votes_by_matrices<kPrecision, 1>);
 }
 
 template <MatrixPrecision kPrecision>
@@ -162,7 +120,7 @@ cudaError_t start(const VoteHeadParams& params,
                           ? cast_votes_by_matrices<kPrecision, 1>
                           : cast_votes_by_matrices<kPrecision, 2>;
   return launch_with(sizeof(typename HeadTile<kPrecision>::Shared), kernel, blocks_for(tiles, 1),
-                     stream, job, tiles);
+                     kThreadsPerBlock, stream, job, tiles);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The operators' schemas: the one place that says what torch.ops.dvfast offers. Enumerations travel
-// as integers, and an absent limit as infinity; dvfast/functional.py is the public face.
+// as integers, and an absent limit as infinity; dvfast/functional/ is the public face.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(dvfast, m) {
@@ -71,4 +71,7 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
       "matrix_vote_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
       "Tensor last_bias, int num_votes, int kernel_size, int dilation, int stride, int precision)"
       " -> Tensor");
+  m.def(
+      "warpgroup_vote_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
+      "Tensor last_bias, int num_votes, int kernel_size, int dilation, int precision) -> Tensor");
 }

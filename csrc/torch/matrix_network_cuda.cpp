@@ -4,6 +4,7 @@
 
 #include "../cuda/trunk_layer_tensor_cores.h"
 #include "../cuda/vote_head_tensor_cores.h"
+#include "../cuda/vote_head_warpgroups.h"
 #include "cuda.h"
 #include "trunk_layer.h"
 #include "vote_head.h"
@@ -12,7 +13,8 @@ namespace dvfast {
 namespace {
 
 constexpr const char* kNeeds =
-    ": needs compute capability 8.0, whole multiples of 16 channels, and at most five votes";
+    ": needs compute capability 8.0, of the device and of what dvfast was built for, whole "
+    "multiples of 16 channels, and at most five votes";
 
 MatrixPrecision matrix_precision(int64_t precision) {
   STD_TORCH_CHECK(precision >= 0 && precision <= 2,
@@ -20,9 +22,16 @@ MatrixPrecision matrix_precision(int64_t precision) {
   return static_cast<MatrixPrecision>(precision);
 }
 
-// Words of 32 bits, as csrc/cuda/matrix_precision.h packs them.
+// Of packed weights: outputs and bytes of the depth, of which there are whole multiples.
+struct Packing {
+  int64_t outputs, bytes;
+};
+constexpr Packing kForWarps{kPanelWidth, 64};               // csrc/cuda/matrix_precision.h
+constexpr Packing kForWarpgroups{kWarpgroupUnits, 4 * 32};  // csrc/cuda/vote_head_warpgroups.h
+
 PackedLayer matrix_layer(const Tensor& weight, const Tensor& bias, int64_t taps, int64_t inputs,
-                         MatrixPrecision precision, const Tensor& features) {
+                         MatrixPrecision precision, const Tensor& features,
+                         const Packing& packing = kForWarps) {
   check_dtype(weight, "weight", {ScalarType::Float});
   check_same_device(weight, "weight", features, "features");
   check_bias(bias, "bias", features);
@@ -30,10 +39,10 @@ PackedLayer matrix_layer(const Tensor& weight, const Tensor& bias, int64_t taps,
   STD_TORCH_CHECK(outputs > 0 && outputs % kChannelBlock == 0,
                   "bias must be filled up to a multiple of ", kChannelBlock, ", got ",
                   describe(bias));
-  const int64_t chunk = precision == MatrixPrecision::kBfloat16 ? 32 : 16;
+  const int64_t bytes = taps * inputs * (precision == MatrixPrecision::kBfloat16 ? 2 : 4);
   const int64_t parts = precision == MatrixPrecision::kFloat32 ? 2 : 1;
-  const int64_t words = filled_up(outputs, kPanelWidth) / kPanelWidth *
-                        (filled_up(taps * inputs, chunk) / chunk) * parts * 2 * 2 * 32 * 4;
+  const int64_t words =
+      parts * filled_up(outputs, packing.outputs) * filled_up(bytes, packing.bytes) / 4;
   STD_TORCH_CHECK(weight.is_contiguous() && weight.numel() == words,
                   "weight must be packed for tensor cores in ", words, " contiguous words, got ",
                   describe(weight));
@@ -104,9 +113,14 @@ Tensor matrix_trunk_layer(const Tensor& features, const Tensor& weight, const Te
   return output;
 }
 
-Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tensor& bias,
-                        const Tensor& last_weight, const Tensor& last_bias, int64_t num_votes,
-                        int64_t kernel_size, int64_t dilation, int64_t stride, int64_t precision) {
+using Has = bool (*)(const MatrixHeadParams&);
+using Launch = cudaError_t (*)(const MatrixHeadParams&, cudaStream_t);
+
+Tensor cast_votes(const char* name, const char* needs, Has has, Launch launch,
+                  const Packing& packing, const Tensor& features, const Tensor& weight,
+                  const Tensor& bias, const Tensor& last_weight, const Tensor& last_bias,
+                  int64_t num_votes, int64_t kernel_size, int64_t dilation, int64_t stride,
+                  int64_t precision) {
   MatrixHeadParams params{};
   params.precision = matrix_precision(precision);
   if (params.precision == MatrixPrecision::kBfloat16) {
@@ -118,8 +132,9 @@ Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tens
   Tensor votes = ops::empty_votes(features, num_votes, kernel_size, dilation, stride);
   params.head.votes = votes_view<float>(votes, "votes");
   params.head.num_layers = 2;
-  params.head.layers[0] = matrix_layer(weight, bias, kernel_size * kernel_size,
-                                       params.head.features.channels, params.precision, features);
+  params.head.layers[0] =
+      matrix_layer(weight, bias, kernel_size * kernel_size, params.head.features.channels,
+                   params.precision, features, packing);
   params.head.layers[1] =
       last_matrix(last_weight, last_bias, num_votes, params.head.layers[0].outputs, features);
   params.head.kernel_size = kernel_size;
@@ -127,9 +142,28 @@ Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tens
   params.head.stride = stride;
   if (votes.numel() == 0) return votes;
   const CudaScope scope(features);
-  STD_TORCH_CHECK(has_matrix_vote_head(params), "matrix_vote_head", kNeeds);
-  CudaScope::check(launch_matrix_vote_head(params, scope.stream()), "matrix_vote_head");
+  STD_TORCH_CHECK(has(params), name, needs);
+  CudaScope::check(launch(params, scope.stream()), name);
   return votes;
+}
+
+Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tensor& bias,
+                        const Tensor& last_weight, const Tensor& last_bias, int64_t num_votes,
+                        int64_t kernel_size, int64_t dilation, int64_t stride, int64_t precision) {
+  return cast_votes("matrix_vote_head", kNeeds, has_matrix_vote_head, launch_matrix_vote_head,
+                    kForWarps, features, weight, bias, last_weight, last_bias, num_votes,
+                    kernel_size, dilation, stride, precision);
+}
+
+Tensor warpgroup_vote_head(const Tensor& features, const Tensor& weight, const Tensor& bias,
+                           const Tensor& last_weight, const Tensor& last_bias, int64_t num_votes,
+                           int64_t kernel_size, int64_t dilation, int64_t precision) {
+  return cast_votes(
+      "warpgroup_vote_head",
+      ": needs compute capability 9.0, of the device and of what dvfast was built for, whole "
+      "multiples of 16 channels, as many as shared memory holds, and at most five votes",
+      has_warpgroup_vote_head, launch_warpgroup_vote_head, kForWarpgroups, features, weight, bias,
+      last_weight, last_bias, num_votes, kernel_size, dilation, 1, precision);
 }
 
 }  // namespace
@@ -137,6 +171,7 @@ Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tens
 STABLE_TORCH_LIBRARY_IMPL(dvfast, CUDA, m) {
   m.impl("matrix_trunk_layer", TORCH_BOX(&matrix_trunk_layer));
   m.impl("matrix_vote_head", TORCH_BOX(&matrix_vote_head));
+  m.impl("warpgroup_vote_head", TORCH_BOX(&warpgroup_vote_head));
 }
 
 }  // namespace dvfast

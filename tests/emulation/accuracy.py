@@ -7,6 +7,7 @@ prints it for the default network, as shares of the root mean square of the offs
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -41,13 +42,15 @@ def offsets(votes: Array) -> Array:
     return votes[:, np.arange(votes.shape[1]) % 3 != 0].astype(np.float64)
 
 
-def deviations(device: build.Device, head: Head) -> dict[str, Deviation]:
+def deviations(
+    device: build.Device, head: Head, *, warpgroups: bool = False
+) -> dict[str, Deviation]:
     """Of the offsets, as shares of their root mean square."""
     assert device.extras is not None
     device.extras.set_order(1)
     votes = {"exact": head.run(device.kernels)}
     for precision in matrices.PRECISIONS:
-        by_matrices = matrices.run_head(device, head, precision)
+        by_matrices = matrices.run_head(device, head, precision, major=9, warpgroups=warpgroups)
         assert by_matrices is not None
         votes[precision] = by_matrices
     expected = offsets(head.expected()[0])
@@ -62,9 +65,11 @@ def deviations(device: build.Device, head: Head) -> dict[str, Deviation]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         emulated = build.load(build.build_all(Path(folder))["watched"])
-        for sign in (False, True):
-            print("terms of one sign:" if sign else "terms of both signs:")
-            for name, deviation in deviations(emulated, default_head(1024, one_sign=sign)).items():
+        for sign, warpgroups in itertools.product((False, True), repeat=2):
+            head = default_head(1024, one_sign=sign)
+            print(f"terms of {'one sign' if sign else 'both signs'}, by", end=" ")
+            print("warpgroups:" if warpgroups else "warps:")
+            for name, deviation in deviations(emulated, head, warpgroups=warpgroups).items():
                 print(
                     f"  {name:<9}{deviation.root_mean_square:.1e} (mean {deviation.mean:.1e}, "
                     f"largest {deviation.largest:.1e})"

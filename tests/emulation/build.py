@@ -32,7 +32,7 @@ def build_all(folder: Path) -> dict[str, Path]:
             jobs[f"{variant}_{path.stem}.o"] = [*flags, *AS_CPLUSPLUS, path]
         # The emulation itself must not be watched.
         own = flags if variant == "sanitized" else ["-O2"]
-        for stem in ("fibres", "races", "instructions", "cpu_interface"):
+        for stem in ("fibres", "races", "instructions", "warpgroup", "cpu_interface"):
             jobs[f"{variant}_{stem}.o"] = [*own, f"-I{EMULATION}", EMULATION / f"{stem}.cpp"]
     build.compile_all(folder, jobs)
     cpu_module = build.link(folder, "cpu", without=["binding_emulation.o"])
@@ -77,7 +77,8 @@ def build_benchmark(folder: Path) -> Path:
     source = build.CSRC.parent / "benchmarks" / "reductions.cu"
     build.compile_all(folder, {"reductions.o": [*VARIANTS["watched"], *AS_CPLUSPLUS, source]})
     parts = [
-        folder / f"watched_{stem}.o" for stem in ("fibres", "races", "instructions", "vote_map")
+        folder / f"watched_{stem}.o"
+        for stem in ("fibres", "races", "instructions", "warpgroup", "vote_map")
     ]
     library = folder / "reductions.so"
     build.run([build.COMPILER, "-shared", folder / "reductions.o", *parts, "-o", library])

@@ -54,7 +54,7 @@ struct alignas(16) double2 {
 namespace emulation {
 
 constexpr unsigned int kWarpSize = 32;
-constexpr size_t kSharedBytes = 99 * 1024;         // what a block may have
+constexpr size_t kSharedBytes = 227 * 1024;        // what there is of shared memory
 constexpr size_t kUnaskedSharedBytes = 48 * 1024;  // without asking for more
 
 struct Settings {
@@ -63,7 +63,7 @@ struct Settings {
   bool find_races = true;
   // Kernels stride over the grid and so give the same from fewer blocks than they ask for.
   unsigned int most_blocks = 2147483647u;
-  int major = 9;  // of the compute capability that is said to be there
+  int major = 8;  // of the compute capability that kernels are said to be compiled for
 };
 extern Settings settings;
 
@@ -127,22 +127,33 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 template <typename... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int bytes) {
-  if (bytes < 0 || static_cast<size_t>(bytes) > emulation::kSharedBytes) {
+  const size_t most = emulation::settings.major == 9 ? emulation::kSharedBytes : 99 * 1024;
+  if (bytes < 0 || static_cast<size_t>(bytes) > most) {
     return cudaErrorInvalidValue;
   }
   emulation::shared_bytes_of(reinterpret_cast<const void*>(kernel)) = static_cast<size_t>(bytes);
   return cudaSuccess;
 }
 
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 
 inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
 
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = emulation::settings.major;
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 2 : emulation::settings.major;
+  return cudaSuccess;
+}
+
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+
+template <typename... Parameters>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Parameters...)) {
+  attributes->ptxVersion = 10 * emulation::settings.major;
   return cudaSuccess;
 }
 

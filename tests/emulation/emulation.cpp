@@ -8,6 +8,7 @@
 #include "../../csrc/cuda/find_peaks.h"
 #include "../../csrc/cuda/trunk_layer_tensor_cores.h"
 #include "../../csrc/cuda/vote_head_tensor_cores.h"
+#include "../../csrc/cuda/vote_head_warpgroups.h"
 #include "../../csrc/cuda/vote_targets.h"
 #include "../../csrc/cuda/voting_loss.h"
 #include "../native/arrays.h"
@@ -202,11 +203,20 @@ PYBIND11_MODULE(dvfast_emulation, m) {
         matrix_head(features, weights, biases, votes, kernel_size, dilation, stride, precision);
     return launched(launch_matrix_vote_head(params, nullptr), has_matrix_vote_head(params));
   });
+  m.def("warpgroup_vote_head", [](const py::array& features, const std::vector<py::array>& weights,
+                                  const std::vector<py::array>& biases, const py::array& votes,
+                                  int64_t kernel_size, int64_t dilation, int64_t stride,
+                                  int64_t precision, int major) {
+    emulation::settings.major = major;
+    const MatrixHeadParams params =
+        matrix_head(features, weights, biases, votes, kernel_size, dilation, stride, precision);
+    return launched(launch_warpgroup_vote_head(params, nullptr), has_warpgroup_vote_head(params));
+  });
   m.def("void_votes", [] { return void_votes; });
   m.def(
       "set_order",
       [](uint64_t seed, bool preempt, unsigned int most_blocks, bool find_races) {
-        emulation::settings = {seed, preempt, find_races, most_blocks, 9};
+        emulation::settings = {seed, preempt, find_races, most_blocks};
       },
       py::arg("seed"), py::arg("preempt") = false, py::arg("most_blocks") = 1u << 30,
       py::arg("find_races") = true);

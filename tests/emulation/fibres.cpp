@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -39,7 +40,9 @@ constexpr size_t kStackBytes = 256 * 1024;
 constexpr size_t kBlocksAtOnce = 2;
 constexpr uint64_t kMostSliceBits = 7;
 
-enum class State { kReady, kAtBarrier, kInWarp, kDone };
+constexpr size_t kWarpgroup = 128;
+
+enum class State { kReady, kAtBarrier, kAtBarrierOfWarpgroup, kAtPhase, kInWarp, kDone };
 
 // Where a thread or the scheduler stands. Its first start is setcontext's; from then on, jumps do,
 // which need not ask the kernel about signals. The address sanitizer wants swapcontext.
@@ -60,14 +63,20 @@ struct Fibre {
   Copies copies;
   Operands operands[2];
   unsigned int instructions = 0;  // that took operands
+  Products products;
+  const uint64_t* barrier;  // whose phase it waits for
+  uint32_t parity;
+  bool wrote = false;
   unsigned char* stack;
   void* fake_stack = nullptr;
 };
 
 struct Block {
+  unsigned int number;
   uint3 index;
   std::vector<Fibre> fibres;
   std::vector<unsigned char> shared;  // while another block has the buffer
+  std::vector<CountedCopy> copies;
   bool alive = false;
 };
 
@@ -184,6 +193,39 @@ bool release_barrier(std::vector<Fibre>& fibres) {
   return true;
 }
 
+bool release_warpgroups(std::vector<Fibre>& fibres) {
+  bool released = false;
+  for (size_t first = 0; first + kWarpgroup <= fibres.size(); first += kWarpgroup) {
+    const auto begin = fibres.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto end = begin + kWarpgroup;
+    const auto is_there = [](const Fibre& f) { return f.state == State::kAtBarrierOfWarpgroup; };
+    if (!std::all_of(begin, end, is_there)) continue;
+    for (auto fibre = begin; fibre != end; ++fibre) {
+      fibre->state = State::kReady;
+      ++fibre->place.epoch_of_warpgroup;
+    }
+    released = true;
+  }
+  return released;
+}
+
+// While the block's shared memory is there.
+bool release_phases(std::vector<Fibre>& fibres) {
+  bool released = false;
+  for (Fibre& fibre : fibres) {
+    if (fibre.state != State::kAtPhase || !phase_is_over(*fibre.barrier, fibre.parity)) continue;
+    fibre.state = State::kReady;
+    released = true;
+  }
+  return released;
+}
+
+void make_any_copy(Block& block) {
+  std::swap(block.copies[machine.random() % block.copies.size()], block.copies.back());
+  make_copy(block.copies.back());
+  block.copies.pop_back();
+}
+
 uint3 unravel(uint64_t i, dim3 size) {
   return uint3(static_cast<unsigned int>(i % size.x),
                static_cast<unsigned int>(i / size.x % size.y),
@@ -192,13 +234,17 @@ uint3 unravel(uint64_t i, dim3 size) {
 
 void start(Block& block, uint64_t number) {
   block.alive = true;
+  block.number = static_cast<unsigned int>(number);
   block.index = unravel(number, gridDim);
+  block.copies.clear();
   for (unsigned char& byte : block.shared) byte = noise();
   for (unsigned int i = 0; i < block.fibres.size(); ++i) {
     Fibre& fibre = block.fibres[i];
     fibre.state = State::kReady;
     fibre.copies = {};
-    fibre.place = {static_cast<unsigned int>(number), i, 0};
+    fibre.products = {};
+    fibre.wrote = false;
+    fibre.place = {static_cast<unsigned int>(number), i, 0, 0};
     fibre.index = unravel(i, blockDim);
     fibre.stand.started = false;
     ucontext_t& context = fibre.stand.context;
@@ -223,8 +269,13 @@ bool turn(Block& block) {
     resume(block.fibres[i]);
     ran = true;
   }
+  if (!block.copies.empty() && (!ran || machine.random() % 2 == 0)) {
+    make_any_copy(block);
+    ran = true;
+  }
+  bool released = release_phases(block.fibres);
   std::copy(dvfast::shared, dvfast::shared + machine.shared_bytes, block.shared.begin());
-  const bool released = release_warps(block.fibres);
+  released |= release_warps(block.fibres) | release_warpgroups(block.fibres);
   if (ran || released || release_barrier(block.fibres)) return true;
   for (const Fibre& fibre : block.fibres) {
     if (fibre.state != State::kDone) return false;
@@ -268,6 +319,33 @@ bool run_blocks(std::vector<uint64_t> waiting) {
 
 }  // namespace
 
+void copy_some_time(const CountedCopy& copy) {
+  machine.blocks[machine.current->place.block == machine.blocks[0].number ? 0 : 1].copies.push_back(
+      copy);
+}
+
+void wait_for_warpgroup() {
+  machine.current->state = State::kAtBarrierOfWarpgroup;
+  switch_to_scheduler(false);
+}
+
+void wait_for_phase(const uint64_t* barrier, uint32_t parity) {
+  if (phase_is_over(*barrier, parity)) return;
+  machine.current->barrier = barrier;
+  machine.current->parity = parity;
+  machine.current->state = State::kAtPhase;
+  switch_to_scheduler(false);
+}
+
+void wrote_to_shared_memory() { machine.current->wrote = true; }
+void showed_to_instructions() { machine.current->wrote = false; }
+
+bool all_is_shown() {
+  const Fibre* first = machine.current - machine.current->place.thread % kWarpgroup;
+  return std::none_of(first, first + kWarpgroup, [](const Fibre& fibre) { return fibre.wrote; });
+}
+
+Products& products() { return machine.current->products; }
 bool in_kernel() { return machine.current != nullptr; }
 Place place() { return machine.current->place; }
 bool atomic() { return machine.atomic > 0; }

@@ -52,20 +52,36 @@ def pack_first(weight: Array, precision: str) -> Array:
 
     Words of 32 bits, called float32 whatever they hold.
     """
+    words = _words(weight, precision, 32, 16)
+    # [part, panel, pair, half, output, chunk, step, odd, t]
+    words = words.reshape(len(words), -1, 2, 2, 8, words.shape[2] // 16, 2, 2, 4)
+    # [panel, chunk, part, step, pair, (output, t), (half, odd)]
+    return np.ascontiguousarray(words.transpose(1, 5, 0, 6, 2, 4, 8, 3, 7)).view(np.float32)
+
+
+def _words(weight: Array, precision: str, outputs: int, words: int) -> Array:
+    """``[part, output, word of the depth]``, filled up to multiples of so many."""
     rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
     if precision == "bfloat16":
-        bits = bfloat16_bits(filled_up(rows, 32, 32))
+        bits = bfloat16_bits(filled_up(rows, outputs, 2 * words))
         parts = [bits[:, ::2] | bits[:, 1::2] << 16]
     else:
-        numbers = filled_up(rows, 32, 16)
+        numbers = filled_up(rows, outputs, words)
         parts = [to_tf32(numbers)]
         if precision == "float32":
             parts.append(to_tf32(numbers - parts[0]))
-    words = np.stack([part.view(np.uint32) for part in parts])
-    # [part, panel, pair, half, output, chunk, step, odd, t]
-    words = words.reshape(len(parts), -1, 2, 2, 8, words.shape[2] // 16, 2, 2, 4)
-    # [panel, chunk, part, step, pair, (output, t), (half, odd)]
-    return np.ascontiguousarray(words.transpose(1, 5, 0, 6, 2, 4, 8, 3, 7)).view(np.float32)
+    return np.stack([part.view(np.uint32) for part in parts])
+
+
+def pack_for_warpgroups(weight: Array, precision: str) -> Array:
+    """``[outputs, inputs, k, k]`` -> ``[tile, chunk, part, step, piece, 128 outputs, 4]``.
+
+    See csrc/cuda/vote_head_warpgroups.h.
+    """
+    words = _words(weight, precision, 128, 32)
+    # [part, tile, output, chunk, step, piece, word]
+    words = words.reshape(len(words), -1, 128, words.shape[2] // 32, 4, 2, 4)
+    return np.ascontiguousarray(words.transpose(1, 3, 0, 4, 5, 2, 6)).view(np.float32)
 
 
 def pack_last(weight: Array) -> Array:
@@ -157,15 +173,19 @@ def run_head(
     precision: str,
     layout: Layout = np.ascontiguousarray,
     major: int = 8,
+    *,
+    warpgroups: bool = False,
 ) -> Array | None:
     """Votes; None where the kernels leave them to others."""
     assert device.extras is not None
+    kernel = device.extras.warpgroup_vote_head if warpgroups else device.extras.matrix_vote_head
+    pack = pack_for_warpgroups if warpgroups else pack_first
     first = case.layers[0].filled_up(case.channels)
     last_weight, last_bias = case.layers[1].packed_as_last(len(first.bias))
     votes = layout(np.full((case.batch, len(last_bias), *case.size), np.nan, np.float32))
-    done = device.extras.matrix_vote_head(
+    done = kernel(
         layout(stored(case.features, precision)),
-        [pack_first(first.weight, precision), pack_last(last_weight)], [first.bias, last_bias],
+        [pack(first.weight, precision), pack_last(last_weight)], [first.bias, last_bias],
         votes, case.kernel_size, *case.geometry, PRECISIONS[precision], major,
     )  # fmt: skip
     return votes if done else None

@@ -13,6 +13,7 @@ namespace emulation {
 namespace {
 
 constexpr size_t kBytesPerCell = 8;
+constexpr unsigned int kWarpgroup = 128;
 
 struct Access {
   Place place;
@@ -30,7 +31,9 @@ std::unordered_map<uint64_t, std::array<Byte, kBytesPerCell>> cells;
 bool ordered(const Access& earlier, const Place& now) {
   if (!earlier.made) return true;
   if (earlier.place.block != now.block) return false;
-  return earlier.place.thread == now.thread || earlier.place.epoch < now.epoch;
+  if (earlier.place.thread == now.thread || earlier.place.epoch < now.epoch) return true;
+  return earlier.place.thread / kWarpgroup == now.thread / kWarpgroup &&
+         earlier.place.epoch_of_warpgroup < now.epoch_of_warpgroup;
 }
 
 bool races(const Access& earlier, const Access& now) {
@@ -77,6 +80,7 @@ bool built_in(const void* address) {
 void access(const void* address, size_t bytes, bool write, bool is_volatile) {
   if (!in_kernel() || on_a_stack(address) || built_in(address)) return;
   may_yield();
+  if (write && in_shared_memory(address)) wrote_to_shared_memory();
   if (!settings.find_races) return;
   const Access now{place(), true, is_volatile || atomic()};
   // Every block has a shared memory of its own.

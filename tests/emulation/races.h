@@ -3,8 +3,9 @@
 // of the thread sanitizer: its threads are the host's, ours are fibres.
 //
 // Two accesses to a byte race if they are of different threads, one of them writes, no barrier of
-// their block lies between, and they are not both atomic. Volatile accesses count as atomic: that
-// is how a kernel says that others may change what it reads.
+// their block or warpgroup lies between, and they are not both atomic. Volatile accesses count as
+// atomic: that is how a kernel says that others may change what it reads. What barriers in shared
+// memory order, weights that are copied, shows in the results alone: see emulated_warpgroup.h.
 #pragma once
 
 #include <cstddef>

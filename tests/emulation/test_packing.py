@@ -8,7 +8,7 @@ import torch
 from emulation import matrices
 from native.kernels import Array
 
-from dvfast._packing import Convolution, _to_tf32, pack_matrices
+from dvfast._packing import Convolution, _to_tf32, pack_for_warpgroups, pack_matrices
 from dvfast.nn import DeepVotingNet
 
 
@@ -33,6 +33,19 @@ def test_engine_packs_as_kernels_expect(channels: tuple[int, ...], precision: st
     last = net.head[-1].weight.detach().flatten(1).numpy()
     expected = matrices.pack_last(np.pad(last, [(0, 0), (0, 8)]))
     assert np.array_equal(words(packed[-1].weight.numpy()), words(expected))
+
+
+@pytest.mark.parametrize("precision", matrices.PRECISIONS)
+@pytest.mark.parametrize("channels", [32, 20])
+def test_engine_packs_as_warpgroups_expect(channels: int, precision: str) -> None:
+    torch.manual_seed(0)
+    net = DeepVotingNet(channels=(4, 4, channels), hidden=(150,))
+    weight = net.head[0].weight.detach().numpy()
+    filled = np.pad(weight, [(0, 10), (0, -channels % 16), (0, 0), (0, 0)])
+    packed = pack_for_warpgroups(Convolution(net.head[0]), filled.shape[1], precision)
+    expected = matrices.pack_for_warpgroups(filled, precision)
+    assert packed.shape == expected.shape
+    assert np.array_equal(words(packed.numpy()), words(expected))
 
 
 def test_what_is_no_number_stays_none() -> None:

@@ -44,12 +44,20 @@ def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[st
 BENCHMARK = CUDA[0].parents[2] / "benchmarks" / "reductions.cu"
 
 # Where the kernels of the network have as few registers as any.
-OF_THE_NETWORK = [s for s in CUDA if "trunk" in s.stem or "head" in s.stem]
+OF_THE_NETWORK = [
+    s for s in CUDA if ("trunk" in s.stem or "head" in s.stem) and s.stem != "vote_head_warpgroups"
+]
+OF_HOPPER = [s for s in CUDA if s.stem == "vote_head_warpgroups"]
 
 
 @pytest.mark.parametrize(
     ("architecture", "sources"),
-    [("sm_80", CUDA), ("sm_90", CUDA), ("sm_120", OF_THE_NETWORK)],
+    [
+        ("sm_80", CUDA),
+        ("sm_90", CUDA),
+        ("sm_90a", OF_HOPPER),
+        ("sm_120", OF_THE_NETWORK),
+    ],
 )
 def test_no_kernel_spills_or_has_a_stack_frame(
     tmp_path: Path, architecture: str, sources: list[Path]
@@ -59,6 +67,8 @@ def test_no_kernel_spills_or_has_a_stack_frame(
         kernels = FUNCTION.findall(report)
         assert kernels, f"no kernels in {source.name}"
         assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []
+        # Matrix instructions that wait for one another, which the assembler says in so many words.
+        assert "C75" not in report
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])

@@ -5,17 +5,19 @@ First small ones that are wrong by themselves, then those of csrc/cuda with a li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from emulation import build as emulation
-from emulation import cases
+from emulation import cases, matrices
 from emulation.build import Device
 from emulation.cases import Array
 from emulation.test_kernels import ORDERS, bits
 from native import build
+from native.network_cases import Head
 
 SEEDS = range(10)
 NUMBERS = np.arange(1, 1025, dtype=np.float32)  # of four blocks; no sum of them is rounded
@@ -175,6 +177,19 @@ SPOILT: dict[str, tuple[str, str, str]] = {
     ),
     "leaves_of_the_next_packet": ("voting_loss", "(tree + i);", "(tree + i / 2);"),
 }
+WARPGROUPS: dict[str, str] = {  # the text, and after the bar what stands there instead
+    "weights_not_waited_for": "wait_for(&barriers->full[slot->index], slot->round & 1);|",
+    "weights_released_before_they_are_read": "wait_for_products<1>();|wait_for_products<2>();",
+    "ring_filled_before_it_is_empty": "wait_for(&barriers->empty[slot.index], ~slot.round & 1);|",
+    "map_not_shown": "show_to_instructions();|",
+    "map_read_before_all_is_there": "show_to_instructions();\n    sync_warpgroup();|"
+    "show_to_instructions();",
+    "map_loaded_while_it_is_read": "sync_warpgroup();\n#pragma unroll|\n#pragma unroll",
+    "products_not_waited_for": "if constexpr (!F::kSplit) {\n    wait_for_products<0>();|"
+    "if constexpr (!F::kSplit) {\n    wait_for_products<2>();",
+    "products_not_begun": "begin_products();|",
+}
+SPOILT |= {flaw: ("vote_head_warpgroups", *text.split("|")) for flaw, text in WARPGROUPS.items()}
 CASE_OF = {"find_peaks": "density_peaks"}  # else of the file's own name
 
 
@@ -183,7 +198,31 @@ def spoilt_modules(emulated_modules: dict[str, Path]) -> dict[str, Path]:
     return emulation.build_flawed(emulated_modules["cpu"].parents[1], SPOILT)
 
 
-@pytest.mark.parametrize("flaw", SPOILT)
+@pytest.mark.parametrize("flaw", WARPGROUPS)
+def test_a_spoilt_line_of_warpgroups_is_caught(
+    emulated: Device, spoilt_modules: dict[str, Path], flaw: str
+) -> None:
+    # Two pieces of work for a block, and more chunks of the depth than the ring holds.
+    head = Head(16, (130,), 1, 5, size=(20, 33))
+    expected, tolerance = matrices.expected_head(emulated, head, "bfloat16")
+
+    def right(device: Device, seed: int) -> bool:
+        assert device.extras is not None
+        device.extras.set_order(seed)
+        actual = matrices.run_head(device, head, "bfloat16", major=9, warpgroups=True)
+        assert actual is not None
+        return bool(np.all(np.abs(actual - expected) <= tolerance))
+
+    assert right(emulated, 0)
+    spoilt = emulation.load(spoilt_modules[flaw])
+    try:
+        assert not all(right(spoilt, seed) for seed in SEEDS)
+    except RuntimeError as error:
+        told = "data race|not shown|nobody began|more arrivals"
+        assert re.search(told, str(error))  # noqa: PT017 - either is fine
+
+
+@pytest.mark.parametrize("flaw", [flaw for flaw in SPOILT if flaw not in WARPGROUPS])
 def test_a_spoilt_line_is_caught(cpu: Device, spoilt_modules: dict[str, Path], flaw: str) -> None:
     device = emulation.load(spoilt_modules[flaw])
     assert device.extras is not None
