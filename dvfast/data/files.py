@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .clicks import POINT_SUFFIXES, read_points
 from .images import IMAGE_SUFFIXES, read_image
 from .paths import atomic_path, visible_files
 
-__all__ = ["Sample", "atomic_path", "load_sample", "pair_by_stem"]
+__all__ = ["Sample", "atomic_path", "load_clicks", "load_sample", "pair_by_stem"]
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,13 @@ def load_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.float64]]:
         If either file cannot be read, or if a click lies outside the image.
     """
     image = read_image(sample.image)
+    return image, load_clicks(sample, image.shape)
+
+
+def load_clicks(sample: Sample, shape: Sequence[int]) -> NDArray[np.float64]:
+    """Read the clicks of a sample as :func:`load_sample` does, by the shape of its image."""
     points = read_points(sample.points)
-    height, width = image.shape[:2]
+    height, width = shape[:2]
     outside = ((points < -0.5) | (points >= (height - 0.5, width - 0.5))).any(axis=1)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
@@ -136,4 +141,4 @@ def load_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.float64]]:
             f"first point {row} at (y, x) = ({y:g}, {x:g}); {sample.image.name} has height "
             f"{height} and width {width}; check the order of the columns and the scale"
         )
-    return image, points
+    return points

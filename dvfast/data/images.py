@@ -95,7 +95,7 @@ def _is_tiff(path: Path) -> bool:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
-def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
+def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> torch.Tensor:
     """Convert an array to what the network takes.
 
     uint8 is divided by 255, uint16 by 65535, floating images must lie within [0, 1] already.
@@ -108,6 +108,8 @@ def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
         Never modified, never aliased.
     channels : {1, 3}
         Channels of the result.
+    name : str
+        What errors call the image: its file, where there is one.
 
     Returns
     -------
@@ -130,12 +132,12 @@ def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
         raise InputError(
-            f"image: came with shape {list(image.shape)}, expected [H, W], [H, W, 1], [H, W, 3] "
+            f"{name}: came with shape {list(image.shape)}, expected [H, W], [H, W, 1], [H, W, 3] "
             "or [H, W, 4], channels last"
         )
     if 0 in image.shape:
-        raise InputError(f"image: has no pixels, its shape is {list(image.shape)}")
-    full_scale = _full_scale(image)
+        raise InputError(f"{name}: has no pixels, its shape is {list(image.shape)}")
+    full_scale = _full_scale(image, name)
     planes = np.array(np.moveaxis(image[..., :3], -1, 0), dtype=np.float32, order="C")
     planes /= full_scale
     if channels == 1 and len(planes) == 3:
@@ -147,21 +149,21 @@ def image_to_tensor(image: NDArray[Any], channels: int) -> torch.Tensor:
     return tensor.repeat(channels, 1, 1) if len(tensor) < channels else tensor
 
 
-def _full_scale(image: NDArray[Any]) -> float:
+def _full_scale(image: NDArray[Any], name: str) -> float:
     kind, size = image.dtype.kind, image.dtype.itemsize
     if kind == "u" and size <= 2:
         return 255.0 if size == 1 else 65535.0
     if kind != "f":
         raise InputError(
-            f"image: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]; "
+            f"{name}: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]; "
             "convert it first, for instance with image.astype(np.uint8)"
         )
     if not np.isfinite(image).all():
-        raise InputError("image: holds NaN or infinity, expected finite values in [0, 1]")
+        raise InputError(f"{name}: holds NaN or infinity, expected finite values in [0, 1]")
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
         raise InputError(
-            f"image: floating values span [{low:g}, {high:g}], expected [0, 1]; divide by the "
+            f"{name}: floating values span [{low:g}, {high:g}], expected [0, 1]; divide by the "
             "largest value the camera can give (255, 4095, 65535)"
         )
     return 1.0

@@ -39,8 +39,11 @@ class Slide(ABC):
         Of every level, from 1 upwards: pixels of full resolution per pixel of the level.
     sizes : sequence of tuple of int
         (H, W) of every level.
+    name : str
+        What errors call it: its file, where there is one.
     """
 
+    name: str = "image"
     size: tuple[int, int]
     pixel_size: float | None = None
     downsamples: Sequence[float] = (1.0,)
@@ -86,12 +89,12 @@ class Slide(ABC):
 class ArraySlide(Slide):
     """An array ``[H, W]`` or ``[H, W, C]``; a memory map is read as it is needed."""
 
-    def __init__(self, pixels: NDArray[Any]) -> None:
+    def __init__(self, pixels: NDArray[Any], name: str = "image") -> None:
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
             raise InputError(
-                f"image: came with shape {list(pixels.shape)}, expected [H, W] or [H, W, 3]"
+                f"{name}: came with shape {list(pixels.shape)}, expected [H, W] or [H, W, 3]"
             )
-        self._pixels = pixels
+        self.name, self._pixels = name, pixels
         self.size = (pixels.shape[0], pixels.shape[1])
         self.sizes = [self.size]
 
@@ -104,7 +107,7 @@ class _FileSlide(Slide):
 
     def __init__(self, path: Path, file: Any) -> None:
         properties = file.properties
-        self._path, self._file = path, file
+        self.name, self._file = str(path), file
         self._left, self._top, width, height = (
             int(properties.get(f"openslide.bounds-{name}", whole))
             for name, whole in zip(
@@ -128,7 +131,7 @@ class _FileSlide(Slide):
         try:
             part = self._file.read_region(place, level, (width, height))
         except Exception as error:
-            raise InputError(f"{self._path}: the slide is damaged or truncated: {error}") from error
+            raise InputError(f"{self.name}: the slide is damaged or truncated: {error}") from error
         # What was never scanned is transparent.
         opaque = Image.new("RGB", part.size, self._background)
         opaque.paste(part, mask=part.getchannel("A"))
@@ -168,7 +171,7 @@ def open_slide(image: NDArray[Any] | str | os.PathLike[str]) -> Slide:
     if isinstance(image, np.ndarray):
         return ArraySlide(image)
     path = existing_file(image)
-    return _open_with_openslide(path) or ArraySlide(read_image(path))
+    return _open_with_openslide(path) or ArraySlide(read_image(path), str(path))
 
 
 def slide_of(path: str | os.PathLike[str]) -> Slide | None:

@@ -204,7 +204,8 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
-        tensor = self._as_the_net_wants(pixels, pixel_size)
+        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "image"
+        tensor = self._as_the_net_wants(pixels, pixel_size, name)
         size = (tensor.shape[1], tensor.shape[2])
         found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
         void = int(found.num_void)
@@ -331,8 +332,10 @@ class Detector:
         }
         return dataclasses.replace(self.settings, **changes)
 
-    def _as_the_net_wants(self, pixels: NDArray[Any], pixel_size: float | None = None) -> Tensor:
-        original = image_to_tensor(pixels, self.net.in_channels)
+    def _as_the_net_wants(
+        self, pixels: NDArray[Any], pixel_size: float | None = None, name: str = "image"
+    ) -> Tensor:
+        original = image_to_tensor(pixels, self.net.in_channels, name)
         normal = normalize(original, self.settings.normalization)
         return resample(normal, self.scale_of(pixel_size)).to(next(self.net.parameters()))
 

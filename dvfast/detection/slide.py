@@ -146,7 +146,7 @@ def _exposure(view: View, channels: int) -> tuple[float, float]:
         for left in range(0, width, _EXPOSURE_SIDE):
             rows, columns = (min(_EXPOSURE_SIDE, n) for n in (height - top, width - left))
             part = view.slide.read(top, left, rows, columns, view.level)
-            greys = image_to_tensor(part, channels).mul(_GREYS - 1).round().long()
+            greys = image_to_tensor(part, channels, view.slide.name).mul(_GREYS - 1).round().long()
             counts += torch.bincount(greys.flatten(), minlength=_GREYS).numpy()
     below = counts.cumsum()
     ends = []

@@ -107,7 +107,7 @@ class View:
             for span, length in zip(part, self.slide.sizes[self.level], strict=True)
         )
         pixels = self.slide.read(rows.start, columns.start, len(rows), len(columns), self.level)
-        image = image_to_tensor(pixels, channels)
+        image = image_to_tensor(pixels, channels, self.slide.name)
         if exposure is not None:
             image = stretch(image, *exposure)
         if self.ratio == 1:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ..data import Sample, load_sample, pair_by_stem
+from ..data import Sample, pair_by_stem
+from ..data.files import load_clicks
 from ..scan import Precision
 from .matching import MatchMode
 from .metrics import Evaluation, evaluate_points
@@ -89,15 +90,14 @@ def detect_all(
     """Detections and annotations of every image of a folder, and the images' names."""
     pairs, names = [], []
     for sample in track(pair_by_stem(folder)):
-        image, annotations = load_sample(sample)
         result = detector.detect(
-            image,
+            sample.image,
             stride=stride,
             precision=precision,
             threshold=threshold,
             orientations=orientations,
             pixel_size=pixel_size,
         )
-        pairs.append((result.points, annotations))
+        pairs.append((result.points, load_clicks(sample, result.image.shape)))
         names.append(sample.stem)
     return pairs, names

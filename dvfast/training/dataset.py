@@ -124,8 +124,19 @@ class TrainingSet:
         return torch.stack([image for image, _ in drawn]), targets
 
     def load_validation(self) -> list[tuple[NDArray[Any], NDArray[np.float64]]]:
-        """Read the validation images and their points, at the scale of the files."""
-        return [load_sample(sample) for sample in self.validation]
+        """Read the validation images and their points, at the scale of the files.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be used, also such as would fail in detection only.
+        """
+        loaded = []
+        for sample in self.validation:
+            image, points = load_sample(sample)
+            image_to_tensor(image, self._config.in_channels, str(sample.image))
+            loaded.append((image, points))
+        return loaded
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [
@@ -224,10 +235,7 @@ def _at_working_scale(
     sample: Sample, config: TrainingConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     array, points = load_sample(sample)
-    try:
-        image = image_to_tensor(array, config.in_channels)
-    except InputError as error:
-        raise InputError(f"{sample.image}: {error}") from None
+    image = image_to_tensor(array, config.in_channels, str(sample.image))
     image = normalize(image, config.detection.normalization)
     scaled = resample(image, config.scale)
     return scaled.numpy(), resample_points(points, image.shape[1:], scaled.shape[1:])

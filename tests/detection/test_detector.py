@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,19 @@ def test_images_of_any_size_and_kind(shape: tuple[int, ...]) -> None:
         result = detector.detect(image)
         assert result.density.shape == shape[:2]
         assert len(result.points) == len(result.scores)
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    detector = dvfast.Detector(Bullseye())
+    tifffile.imwrite(tmp_path / "a.tif", np.full((48, 56), 300, np.float32))
+    (tmp_path / "a.csv").write_text("y,x\n")
+    for use in (detector.detect, detector.detect_slide):
+        with pytest.raises(InputError, match=r"a\.tif: floating values span"):
+            use(tmp_path / "a.tif")
+        with pytest.raises(InputError, match=r"^image: floating values span"):
+            use(np.full((48, 56), 300.0))
+    with pytest.raises(InputError, match=r"a\.tif: floating values span"):
+        dvfast.evaluate(detector, tmp_path, radius=5)
 
 
 def test_an_empty_field_has_no_nuclei() -> None:

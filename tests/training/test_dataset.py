@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from synthetic_tiles import tiny_config, write_tile, write_tiles
 
@@ -228,6 +229,14 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     (folder / "tile_1.csv").unlink()
     with pytest.raises(InputError, match=r"tile_1\.png"):
         TrainingSet(folder, tiny_config())
+
+
+def test_validation_images_that_detection_would_refuse_are_named(tmp_path: Path) -> None:
+    data = TrainingSet(write_tiles(tmp_path / "tiles"), tiny_config())
+    (image := data.validation[0].image).unlink()
+    tifffile.imwrite(image, np.full((48, 56), 300, np.float32))
+    with pytest.raises(InputError, match=rf"{image.name}: floating values span \[300, 300\]"):
+        data.load_validation()
 
 
 def test_zoomed_nuclei_are_where_their_votes_point(tmp_path: Path) -> None:
