@@ -77,7 +77,7 @@ def detect(
     at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`.
     """
     from ..data import list_images
-    from ..data.paths import check_target
+    from ..data.paths import check_target, make_folder
     from ..scan import check_precision
 
     paths = list_images(images, slides=True)
@@ -98,7 +98,7 @@ def detect(
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, mode, stride)
     if not single:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
     failed = 0
     console = Console(stderr=True)
     _warn_of_unit(detector, pixel_size, console)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["atomic_path", "check_target", "existing_file", "visible_files"]
+__all__ = ["atomic_path", "check_target", "existing_file", "make_folder", "visible_files"]
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -74,6 +74,26 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise InputError(
             f"{path}: cannot be written: the folder {target.parent} takes no new files: {reason}"
         )
+
+
+def make_folder(path: str | os.PathLike[str]) -> list[Path]:
+    """Make an output folder, and return what was missing of its path, the innermost first.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made, or is a file.
+    """
+    folder = Path(path)
+    missing = [part for part in (folder, *folder.parents) if not os.path.lexists(part)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise InputError(
+            f"{path}: cannot be made the output folder: {reason}; choose another"
+        ) from error
+    return missing
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ..data.paths import make_folder
 from ..detection import Detector
 from ..errors import InputError
 from ..evaluation import evaluate_points
@@ -134,9 +135,13 @@ def fit(
             f"output: is {folder}, the folder of the images, whose files what is written there "
             "would be taken for; choose another"
         )
-    output = _folder(output)
+    output = Path(output)
     checkpoint, weights_path = output / "checkpoint.safetensors", output / "weights.safetensors"
-    with running_processes(device) as processes, _kept_random_state(processes.device):
+    with (
+        _made(output),
+        running_processes(device) as processes,
+        _kept_random_state(processes.device),
+    ):
         if config.batch_size % processes.count:
             raise InputError(
                 f"batch_size: {config.batch_size} cannot be shared evenly by {processes.count} "
@@ -316,15 +321,17 @@ def _smoothing(
     }
 
 
-def _folder(output: str | os.PathLike[str]) -> Path:
-    path = Path(output)
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder to write into; it goes again if the run fails before anything is in it."""
+    made = make_folder(folder)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be made the output folder: {error.strerror}; choose another"
-        ) from error
-    return path
+        yield
+    except BaseException:
+        with suppress(OSError):  # something is in it
+            for part in made:
+                part.rmdir()
+        raise
 
 
 def _kept_random_state(device: torch.device) -> AbstractContextManager[None]:

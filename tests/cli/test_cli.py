@@ -225,6 +225,7 @@ def test_an_output_folder_that_is_a_file(tiles: Path, tmp_path: Path, weights: s
     (tmp_path / "out").write_text("mine")
     result = run("detect", tiles, "-o", tmp_path / "out", "-w", weights)
     assert result.exit_code == 1
+    assert "cannot be made the output folder: it is a file; choose another" in result.output
     assert (tmp_path / "out").read_text() == "mine"
 
 

@@ -257,6 +257,16 @@ def test_an_output_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="output folder"):
         fit(folder, tmp_path / "file" / "run", tiny_config(), progress=False)
+    with pytest.raises(InputError, match=r"file: .* output folder: it is a file; choose another"):
+        fit(folder, tmp_path / "file", tiny_config(), progress=False)
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for output in (tmp_path / "mine" / "runs" / "first", tmp_path / "mine"):
+        with pytest.raises(InputError, match="no such folder"):
+            fit(tmp_path / "tiles", output, tiny_config(), progress=False)
+        assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
 def test_a_progress_bar(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
