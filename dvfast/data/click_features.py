@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,18 @@ from .points import from_corner_origin
 
 __all__ = ["parse_geojson"]
 
+# What QuPath calls its kinds of objects: since 0.3, and before that in place of an id.
+_ANNOTATIONS = ("annotation", "PathAnnotationObject")
+_NEVER_NUCLEI = ("tile", "tmaCore", "PathTileObject", "TMACoreObject")
+
 
 def parse_geojson(text: str, path: Path) -> NDArray[np.float64]:
     """Parse a FeatureCollection, a list of Features or a single Feature.
 
     Points count one by one; of a polygon, the centroid of its outer ring, so that segmentations
-    can stand in for clicks; of a QuPath cell, its nucleus.
+    can stand in for clicks; of a QuPath cell, its nucleus. Passed over are QuPath's tiles and TMA
+    cores, and polygons that QuPath calls annotations where another object lies within: these are
+    regions of interest, and not nuclei that somebody outlined.
 
     Parameters
     ----------
@@ -46,10 +52,19 @@ def parse_geojson(text: str, path: Path) -> NDArray[np.float64]:
         raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
-    positions: list[tuple[float, float]] = []
+    places: list[_Place] = []
     for number, feature in enumerate(_features(document, path)):
-        positions += _positions(feature, f"{path}, feature {number}")
-    return from_corner_origin(np.array(positions, dtype=np.float64).reshape(-1, 2))
+        places += _places(feature, f"{path}, feature {number}")
+    positions = np.array([place.centre for place in places], dtype=np.float64).reshape(-1, 2)
+    return from_corner_origin(np.delete(positions, _regions(places, positions), axis=0))
+
+
+class _Place(NamedTuple):
+    """Where an object lies, x before y."""
+
+    centre: tuple[float, float]
+    extent: tuple[float, float, float, float]  # the least x and y, the greatest x and y
+    annotated: NDArray[np.float64] | None = None  # the ring of a QuPath annotation
 
 
 def _features(document: Any, path: Path) -> list[Any]:
@@ -67,9 +82,12 @@ def _features(document: Any, path: Path) -> list[Any]:
     )
 
 
-def _positions(feature: Any, where: str) -> list[tuple[float, float]]:
+def _places(feature: Any, where: str) -> list[_Place]:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise InputError(f"{where}: not a GeoJSON Feature, expected an object of type 'Feature'")
+    object_type = _object_type(feature)
+    if object_type in _NEVER_NUCLEI:
+        return []
     geometry = feature.get("nucleusGeometry") or feature.get("geometry")
     if not isinstance(geometry, dict):
         geometry = {}
@@ -81,7 +99,7 @@ def _positions(feature: Any, where: str) -> list[tuple[float, float]]:
         )
     coordinates = geometry.get("coordinates")
     if kind == "Point":
-        return [_position(coordinates, where)]
+        return [_point(_position(coordinates, where))]
     if kind == "Polygon":
         if not isinstance(coordinates, list) or not coordinates:
             raise InputError(f"{where}: a Polygon without rings, expected an outer ring")
@@ -90,10 +108,56 @@ def _positions(feature: Any, where: str) -> list[tuple[float, float]]:
         raise InputError(f"{where}: coordinates are {coordinates!r}, expected a list of positions")
     positions = [_position(position, where) for position in coordinates]
     if kind == "MultiPoint":
-        return positions
+        return [_point(position) for position in positions]
     if len(positions) < 3:
         raise InputError(f"{where}: a ring of {len(positions)} positions, expected 3 or more")
-    return [_centroid(positions)]
+    ring = np.array(positions)
+    extent = (*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist())
+    return [_Place(_centroid(ring), extent, ring if object_type in _ANNOTATIONS else None)]
+
+
+def _object_type(feature: dict[str, Any]) -> Any:
+    properties = feature.get("properties")
+    if not isinstance(properties, dict):
+        properties = {}
+    for name in ("objectType", "object_type"):
+        if name in properties:
+            return properties[name]
+    return feature.get("id")
+
+
+def _point(position: tuple[float, float]) -> _Place:
+    return _Place(position, (*position, *position))
+
+
+def _regions(places: list[_Place], centres: NDArray[np.float64]) -> list[int]:
+    """Which places are annotations that hold another object as a whole."""
+    if all(place.annotated is None for place in places):
+        return []
+    extents = np.array([place.extent for place in places])
+    order = np.argsort(centres[:, 0])
+    ordered = centres[order, 0]
+    regions = []
+    for number, place in enumerate(places):
+        if place.annotated is None:
+            continue
+        low, high = extents[number, :2], extents[number, 2:]
+        near = order[slice(*np.searchsorted(ordered, (low[0], high[0])))]
+        within = ((extents[near, :2] >= low) & (extents[near, 2:] <= high)).all(axis=1)
+        # An outline that was drawn twice holds the other no more than itself.
+        smaller = (extents[near] != extents[number]).any(axis=1)
+        if any(_holds(place.annotated, centre) for centre in centres[near[within & smaller]]):
+            regions.append(number)
+    return regions
+
+
+def _holds(ring: NDArray[np.float64], point: NDArray[np.float64]) -> bool:
+    """Whether a line from the point to the right crosses the ring an odd number of times."""
+    (x, y), (next_x, next_y) = ring.T, np.roll(ring, -1, axis=0).T
+    crossed = (y > point[1]) != (next_y > point[1])
+    x, y, next_x, next_y = (values[crossed] for values in (x, y, next_x, next_y))
+    right = x + (point[1] - y) / (next_y - y) * (next_x - x) > point[0]
+    return bool(right.sum() % 2)
 
 
 def _position(value: Any, where: str) -> tuple[float, float]:
@@ -108,8 +172,7 @@ def _position(value: Any, where: str) -> tuple[float, float]:
     raise InputError(f"{where}: position {value!r}, expected two finite numbers [x, y]")
 
 
-def _centroid(ring: list[tuple[float, float]]) -> tuple[float, float]:
-    vertices = np.array(ring)
+def _centroid(vertices: NDArray[np.float64]) -> tuple[float, float]:
     start = vertices[0]
     # Relative to a vertex the products stay small: no digits are lost far out on a slide.
     here = vertices - start

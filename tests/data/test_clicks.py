@@ -244,6 +244,46 @@ def test_geojson(tmp_path: Path, document: Any, expected: list[list[float]]) -> 
     assert read(tmp_path, "\ufeff\n" + json.dumps(document), "a.txt") == expected
 
 
+def square(x: float, y: float, side: float, kind: Any, **more: Any) -> dict[str, Any]:
+    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+    return feature("Polygon", [ring]) | {"properties": kind and {"objectType": kind}} | more
+
+
+NUCLEUS = square(10, 20, 4, "detection")
+MIDDLE = [21.5, 11.5]
+# Around and beside the nucleus, which lies in the corner that is missing.
+BAY = [[0, 0], [40, 0], [40, 15], [5, 15], [5, 40], [0, 40]]
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([square(0, 0, 40, "annotation")], [MIDDLE]),
+        ([square(0, 0, 40, "annotation"), square(5, 5, 30, "annotation")], [MIDDLE]),
+        ([square(0, 0, 40, None, id="PathAnnotationObject")], [MIDDLE]),
+        ([square(0, 0, 40, None, properties={"object_type": "annotation"})], [MIDDLE]),
+        ([square(0, 0, 40, "tmaCore"), square(60, 0, 9, "tile")], [MIDDLE]),
+        # Outlines of nuclei, drawn by hand: beside, overlapping, drawn twice.
+        ([square(30, 20, 4, "annotation")], [MIDDLE, [21.5, 31.5]]),
+        ([square(8, 21, 8, "annotation")], [MIDDLE, [24.5, 11.5]]),
+        ([square(10, 20, 4, "annotation")], [MIDDLE, MIDDLE]),
+        # Around the nucleus, but not called annotations; and one that goes round it.
+        ([square(0, 0, 40, "detection")], [MIDDLE, [19.5, 19.5]]),
+        ([square(0, 0, 40, None)], [MIDDLE, [19.5, 19.5]]),
+        ([feature("Polygon", [BAY]) | {"properties": {"objectType": "annotation"}}], 2),
+    ],
+)
+def test_regions_are_no_nuclei(tmp_path: Path, others: list[Any], expected: Any) -> None:
+    points = read(tmp_path, json.dumps([NUCLEUS, *others]), "a.geojson")
+    assert (len(points) if isinstance(expected, int) else points) == expected
+
+
+def test_regions_around_points(tmp_path: Path) -> None:
+    clicks = feature("MultiPoint", [[2, 3], [5, 6]]) | {"properties": {"objectType": "annotation"}}
+    region = square(0, 0, 40, "annotation")
+    assert read(tmp_path, json.dumps([region, clicks]), "a.geojson") == [[2.5, 1.5], [5.5, 4.5]]
+
+
 def test_centroid_is_accurate_far_from_the_origin(tmp_path: Path) -> None:
     far = [[x + 2e5, y + 1e5] for x, y in [(0, 0), (6, 0), (0, 3)]]
     ((y, x),) = read(tmp_path, json.dumps(feature("Polygon", [far])), "a.json")
