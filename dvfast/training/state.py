@@ -159,8 +159,8 @@ class TrainingState:
             raise InputError(f"{path}: the run began with other settings: {listed}; {way_out}")
         if facts["fingerprint"] != fingerprint:
             raise InputError(
-                f"{path}: the run began with other training files (names, sizes or clicks differ); "
-                f"{way_out}"
+                f"{path}: the run began with other training files (names, images or clicks "
+                f"differ); {way_out}"
             )
 
 

@@ -199,7 +199,7 @@ def test_no_training_sample_comes_from_a_validation_image(tmp_path: Path) -> Non
     assert len(data.load_validation()) == len(data.validation) == 2
 
 
-def test_the_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
+def test_the_fingerprint_sees_names_and_contents(tmp_path: Path) -> None:
     folder = write_tiles(tmp_path / "tiles")
     before = TrainingSet(folder, tiny_config()).fingerprint
     assert TrainingSet(folder, tiny_config(seed=5)).fingerprint == before
@@ -207,7 +207,12 @@ def test_the_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
         file.write("1,1\n")
     changed = TrainingSet(folder, tiny_config()).fingerprint
     write_tile(folder, "tile_9", np.array([[1, 1]]), (48, 56))
-    assert len({before, changed, TrainingSet(folder, tiny_config()).fingerprint}) == 3
+    fingerprints = {before, changed, TrainingSet(folder, tiny_config()).fingerprint}
+    for shade in (10, 11):  # of the same size in bytes
+        tifffile.imwrite(folder / "tile_8.tif", np.full((48, 56), shade, np.uint8))
+        (folder / "tile_8.csv").write_text("y,x\n")
+        fingerprints.add(TrainingSet(folder, tiny_config()).fingerprint)
+    assert len(fingerprints) == 5
 
 
 def test_the_split_may_have_a_seed_of_its_own(tmp_path: Path) -> None:
