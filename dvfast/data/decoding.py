@@ -101,13 +101,16 @@ def decode_tiff(path: Path) -> NDArray[Any]:
     Raises
     ------
     InputError
-        On several pages, other colour spaces or number types, damaged or truncated files.
+        On several pages, other colour spaces, number types or channels than grey or RGB and alpha,
+        damaged or truncated files.
     """
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
             page, axes = _only_page(path, tiff)
+            shape = tiff.series[0].shape
+            _check_colours(path, page, shape[axes.index("S")] if "S" in axes else 1)
             try:
                 pixels = tiff.series[0].asarray()
             except ValueError as error:
@@ -160,12 +163,38 @@ def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
     return series.keyframe, series.axes
 
 
-def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
-    photometric = getattr(page.photometric, "name", str(page.photometric))
+def _check_colours(path: Path, page: Any, channels: int) -> None:
+    photometric = _name(page.photometric)
     if photometric not in ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "YCBCR"):
         raise InputError(
             f"{path}: colour space {photometric}, expected grey or RGB; convert the image to RGB"
         )
+    extra = [_name(sample) for sample in page.extrasamples]
+    alpha = extra in (["ASSOCALPHA"], ["UNASSALPHA"])
+    if channels not in (_colours(photometric), _colours(photometric) + alpha):
+        raise InputError(
+            f"{path}: {channels} channels of kind {photometric} and ExtraSamples "
+            f"{', '.join(extra) or 'none'}, expected grey or RGB, with or without alpha; merge the "
+            "channels to RGB"
+        )
+    if photometric == "MINISWHITE" and page.dtype is not None and page.dtype.kind == "f":
+        raise InputError(
+            f"{path}: floating pixels of which 0 is white, expected 0 to be black, as nobody knows "
+            "which number would be; store the image as MINISBLACK"
+        )
+
+
+def _name(value: Any) -> str:
+    """Of an enumeration; what tifffile does not know comes as a number."""
+    return getattr(value, "name", str(value))
+
+
+def _colours(photometric: str) -> int:
+    return 3 if photometric in ("RGB", "YCBCR") else 1
+
+
+def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
+    photometric = _name(page.photometric)
     if pixels.dtype.kind == "b":
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     elif pixels.dtype.kind == "f":
@@ -180,26 +209,21 @@ def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> ND
     if axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim == 3:
-        colours = 3 if photometric in ("RGB", "YCBCR") else 1
-        if pixels.shape[2] not in (colours, colours + 1):
-            raise InputError(
-                f"{path}: {pixels.shape[2]} channels of kind {photometric}, expected grey or RGB, "
-                "with or without alpha; merge the channels to RGB"
-            )
-        pixels = pixels[..., :3] if colours == 3 else pixels[..., 0]
+        pixels = pixels[..., :3] if _colours(photometric) == 3 else pixels[..., 0]
     if photometric == "PALETTE":
         colours16: NDArray[np.uint16] = page.colormap[:, pixels]
         return np.moveaxis(colours16 >> 8, 0, -1).astype(np.uint8)
-    if photometric == "MINISWHITE" and pixels.dtype.kind == "u":
+    if photometric == "MINISWHITE":
         return np.iinfo(pixels.dtype).max - pixels
     return pixels
 
 
 def _decode_without_imagecodecs(path: Path, page: Any) -> NDArray[Any]:
-    # Pillow would quietly cut 16-bit colour to 8 bits.
-    if page.samplesperpixel > 1 and page.bitspersample > 8:
+    # Pillow would quietly cut 16-bit colour to 8 bits, and take 16-bit white for black.
+    photometric = _name(page.photometric)
+    if page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric == "MINISWHITE"):
         raise InputError(
-            f"{path}: {page.bitspersample}-bit colour compressed with {page.compression.name} "
-            "needs the package imagecodecs: pip install imagecodecs"
+            f"{path}: {page.bitspersample}-bit pixels of kind {photometric} compressed with "
+            f"{_name(page.compression)} need the package imagecodecs: pip install imagecodecs"
         )
     return decode_pillow(path, formats=("TIFF",))

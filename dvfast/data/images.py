@@ -50,7 +50,8 @@ _Points = TypeVar("_Points", NDArray[Any], torch.Tensor)
 def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Read one 2-D image: PNG, JPEG or TIFF, recognised by content and not by name.
 
-    Transparency is dropped, palettes become RGB, 1-bit images become 0 and 255. A JPEG is turned
+    Transparency is dropped (of a TIFF, where ExtraSamples says that it is one), palettes become
+    RGB, 1-bit images become 0 and 255. A JPEG is turned
     the way its EXIF orientation says; PNG and TIFF are left as they lie. PNG with 16 bits per
     colour channel is read with 8 (16-bit grey keeps its 16 bits); store such images as TIFF.
 

@@ -28,6 +28,15 @@ def save(path: Path, image: Image.Image, **options: Any) -> Path:
     return path
 
 
+def retag(path: Path, tag: str, value: int) -> None:
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags[tag].overwrite(value)
+
+
+def without_imagecodecs(*args: Any, **kwargs: Any) -> None:
+    raise ValueError("requires the 'imagecodecs' package")
+
+
 # read_image: what comes out is what went in
 
 
@@ -84,6 +93,20 @@ def test_white_is_zero_tiff_is_inverted(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.tif"), 65535 - GREY16)
 
 
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [(FLOAT, "floating pixels of which 0 is white"), (GREY16, "16-bit pixels .* imagecodecs")],
+)
+def test_white_is_zero_where_black_would_be_lost(
+    tmp_path: Path, array: NDArray[Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(array), compression="tiff_lzw")
+    retag(path, "PhotometricInterpretation", 0)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", without_imagecodecs)
+    with pytest.raises(InputError, match=rf"a\.tif: {message}"):
+        read_image(path)
+
+
 def test_transparency_is_dropped(tmp_path: Path) -> None:
     alpha = GREY8[::-1]
     rgba, la = np.dstack((RGB8, alpha)), np.dstack((GREY8, alpha))
@@ -100,6 +123,18 @@ def test_transparency_is_dropped(tmp_path: Path) -> None:
         extrasamples=["unassalpha"],
     )
     assert np.array_equal(read_image(tmp_path / "d.tif"), GREY8)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_channel_that_is_not_called_alpha_is_no_alpha(
+    tmp_path: Path, mode: str, compression: str | None
+) -> None:
+    path = save(tmp_path / "a.tif", Image.new(mode, (5, 4)), compression=compression)
+    assert read_image(path).shape[:2] == (4, 5)
+    retag(path, "ExtraSamples", 0)
+    with pytest.raises(InputError, match=rf"a\.tif: {len(mode)} channels .* UNSPECIFIED, expected"):
+        read_image(path)
 
 
 def test_palettes_become_rgb(tmp_path: Path) -> None:
@@ -273,12 +308,8 @@ def test_compressed_16_bit_colour_names_imagecodecs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", RGB16)
-
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise ValueError("requires the 'imagecodecs' package")
-
-    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
-    with pytest.raises(InputError, match=r"a\.tif: 16-bit colour .* pip install imagecodecs"):
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", without_imagecodecs)
+    with pytest.raises(InputError, match=r"a\.tif: 16-bit pixels .* pip install imagecodecs"):
         read_image(tmp_path / "a.tif")
 
 
