@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
-__all__ = ["decode_pillow", "decode_tiff", "pillow_size", "tiff_size"]
+__all__ = ["decode_pillow", "decode_tiff", "pillow_size", "pillow_to_array", "tiff_size"]
 
 
 def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDArray[Any]:
@@ -41,7 +41,7 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
                 raise InputError(f"{path}: holds {pages} frames, expected a single image")
             image.load()
             upright = ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO") else image
-            return _pillow_to_array(path, upright)
+            return pillow_to_array(upright, path)
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -64,7 +64,8 @@ def pillow_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tuple
         return 0, 0
 
 
-def _pillow_to_array(path: Path, image: Image.Image) -> NDArray[Any]:
+def pillow_to_array(image: Image.Image, name: str | Path) -> NDArray[Any]:
+    """The pixels of Pillow's image, whose name is for errors, as :func:`decode_pillow` has them."""
     mode = image.mode
     if mode == "1":
         return np.array(image.convert("L"))
@@ -78,7 +79,7 @@ def _pillow_to_array(path: Path, image: Image.Image) -> NDArray[Any]:
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
         return np.array(image).astype(np.uint16)
     raise InputError(
-        f"{path}: pixels of kind {mode!r}, expected grey or RGB with 8 or 16 bits or grey floats; "
+        f"{name}: pixels of kind {mode!r}, expected grey or RGB with 8 or 16 bits or grey floats; "
         "convert the image to RGB"
     )
 

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..errors import InputError
-from .decoding import decode_pillow, decode_tiff, pillow_size, tiff_size
+from .decoding import decode_pillow, decode_tiff, pillow_size, pillow_to_array, tiff_size
 from .paths import existing_file, visible_files
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "NORMALIZATIONS",
     "SLIDE_SUFFIXES",
+    "as_image",
     "image_size",
     "image_to_tensor",
     "list_images",
@@ -79,6 +81,21 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     return np.ascontiguousarray(image)
 
 
+def as_image(image: Any) -> NDArray[Any]:
+    """The pixels of an image that came as an array, as Pillow's or as a file."""
+    if isinstance(image, np.ndarray):
+        return image
+    if isinstance(image, Image.Image):
+        return pillow_to_array(image, "image")
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(image)
+    way = "image.permute(1, 2, 0).cpu().numpy(), if it is [C, H, W], makes one"
+    raise InputError(
+        f"image: came as a {type(image).__name__}, expected a NumPy array [H, W] or [H, W, 3], a "
+        f"Pillow image or a file{f'; {way}' if isinstance(image, torch.Tensor) else ''}"
+    )
+
+
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of what :func:`read_image` would read, from the head of the file alone.
 
@@ -132,9 +149,10 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        way = "; np.moveaxis(image, 0, -1) puts them there"
         raise InputError(
             f"{name}: came with shape {list(image.shape)}, expected [H, W], [H, W, 1], [H, W, 3] "
-            "or [H, W, 4], channels last"
+            f"or [H, W, 4], channels last{way if image.shape[0] in (1, 3, 4) else ''}"
         )
     if 0 in image.shape:
         raise InputError(f"{name}: has no pixels, its shape is {list(image.shape)}")

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..errors import InputError
 from .decoding import is_tiff_of_bytes
-from .images import SLIDE_SUFFIXES, image_size, read_image
+from .images import SLIDE_SUFFIXES, as_image, image_size, read_image
 from .paths import existing_file
 
 __all__ = ["ArraySlide", "Slide", "open_slide", "slide_of"]
@@ -124,8 +125,6 @@ class _FileSlide(Slide):
         ]
 
     def read(self, top: int, left: int, height: int, width: int, level: int = 0) -> NDArray[Any]:
-        from PIL import Image
-
         factor = self.downsamples[level]
         place = (self._left + round(left * factor), self._top + round(top * factor))
         try:
@@ -141,15 +140,15 @@ class _FileSlide(Slide):
         self._file.close()
 
 
-def open_slide(image: NDArray[Any] | str | os.PathLike[str]) -> Slide:
+def open_slide(image: NDArray[Any] | Image.Image | str | os.PathLike[str]) -> Slide:
     """Open an image to be read part by part.
 
     Parameters
     ----------
     image
-        ``[H, W]`` or ``[H, W, 3]``, a memory map for instance; or a file that OpenSlide reads
-        (SVS, NDPI, MRXS, SCN, BIF, VMS, tiled TIFF and more), or any other image file, which is
-        then held in memory as it was stored.
+        ``[H, W]`` or ``[H, W, 3]``, a memory map for instance; Pillow's; or a file that OpenSlide
+        reads (SVS, NDPI, MRXS, SCN, BIF, VMS, tiled TIFF and more), or any other image file, which
+        is then held in memory as it was stored.
 
     Returns
     -------
@@ -168,8 +167,8 @@ def open_slide(image: NDArray[Any] | str | os.PathLike[str]) -> Slide:
     ...     slide.size, slide.read(80, 100, 10, 20).shape
     ((90, 120), (10, 20, 3))
     """
-    if isinstance(image, np.ndarray):
-        return ArraySlide(image)
+    if not isinstance(image, (str, os.PathLike)):
+        return ArraySlide(as_image(image))
     path = existing_file(image)
     return _open_with_openslide(path) or ArraySlide(read_image(path), str(path))
 

@@ -12,9 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ..data import image_to_tensor, normalize, resample, resample_points
+from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
@@ -22,7 +24,7 @@ from ..scan import Precision, scan
 from ..weights import load_weights, path_of, save_weights
 from .orientations import peaks_of_orientations
 from .peaks import Peaks, density_peaks
-from .result import DetectionResult, SlideResult, as_image
+from .result import DetectionResult, SlideResult
 from .settings import DetectionSettings
 from .slide import detect_tiles
 from .tiling import Region, View
@@ -160,7 +162,7 @@ class Detector:
     @torch.no_grad()
     def detect(
         self,
-        image: NDArray[Any] | str | os.PathLike[str],
+        image: NDArray[Any] | Image.Image | str | os.PathLike[str],
         *,
         mode: Literal["fast", "sliding"] = "fast",
         stride: int | None = None,
@@ -175,8 +177,8 @@ class Detector:
         Parameters
         ----------
         image
-            ``[H, W]`` or ``[H, W, 3]``, uint8, uint16 or floats in [0, 1]; or a PNG, JPEG or TIFF
-            file.
+            ``[H, W]`` or ``[H, W, 3]``, uint8, uint16 or floats in [0, 1]; Pillow's; or a PNG, JPEG
+            or TIFF file.
         mode, stride, precision
             As for :func:`dvfast.scan`; the stride is the model's own unless given.
         threshold
@@ -221,7 +223,7 @@ class Detector:
     @torch.no_grad()
     def detect_slide(
         self,
-        slide: Slide | NDArray[Any] | str | os.PathLike[str],
+        slide: Slide | NDArray[Any] | Image.Image | str | os.PathLike[str],
         *,
         region: Region | None = None,
         stride: int | None = None,
@@ -245,7 +247,7 @@ class Detector:
         slide
             A file of a slide scanner (SVS, NDPI, MRXS, SCN, BIF, VMS, tiled TIFF, ...), for which
             OpenSlide must be there (``pip install 'dvfast[slides]'``); any other image, by file or
-            as an array or memory map ``[H, W]`` or ``[H, W, 3]``; or what
+            as an array or memory map ``[H, W]`` or ``[H, W, 3]``, or Pillow's; or what
             :func:`dvfast.data.open_slide` opened. Of a pyramid the level is read that suits the
             network.
         region

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import read_image, resample_points, write_csv, write_geojson
+from ..data import resample_points, write_csv, write_geojson
 from ..errors import InputError
 from .overlay import draw_crowd, draw_overlay, write_png
 
@@ -150,8 +150,3 @@ class SlideResult(Nuclei):
         if len(points) * _CLOSEST_DOTS**2 <= area:
             return draw_overlay(self.picture, points)
         return draw_crowd(self.picture, points)
-
-
-def as_image(image: NDArray[Any] | str | os.PathLike[str]) -> NDArray[Any]:
-    """The pixels of an image that came as an array or as a file."""
-    return image if isinstance(image, np.ndarray) else read_image(image)

@@ -13,6 +13,7 @@ import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import dvfast
 from dvfast.errors import InputError
@@ -123,6 +124,24 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
             use(np.full((48, 56), 300.0))
     with pytest.raises(InputError, match=r"a\.tif: floating values span"):
         dvfast.evaluate(detector, tmp_path, radius=5)
+
+
+def test_images_of_pillow_and_what_is_none() -> None:
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=2.0, window=13))
+    array = disc((60, 70), (31, 40))
+    expected = detector.detect(array).points
+    for picture in (Image.fromarray(array), Image.fromarray(array).quantize(4)):
+        result = detector.detect(picture)
+        assert np.array_equal(result.points, expected)
+        assert np.array_equal(result.image, array)
+        assert np.array_equal(detector.detect_slide(picture).points, expected)
+    for use in (detector.detect, detector.detect_slide):
+        with pytest.raises(InputError, match=r"^image: came as a Tensor, .*permute\(1, 2, 0\)"):
+            use(torch.zeros(3, 60, 70))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"^image: came as a list, expected .* or a file$"):
+            use(array.tolist())  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"shape \[3, 60, 70\], .*moveaxis\(image, 0, -1\)"):
+            use(np.moveaxis(array, -1, 0))
 
 
 def test_an_empty_field_has_no_nuclei() -> None:
