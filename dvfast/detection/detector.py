@@ -79,12 +79,29 @@ class Detector:
 
     @classmethod
     def from_pretrained(cls, name: str = "ihc") -> Detector:
-        """The detector of weights that come with the library; see ``dvfast info``.
+        """The detector of weights that come with the library.
+
+        Parameters
+        ----------
+        name
+            As ``dvfast info`` lists them: ``"ihc"``, ``"histology"``, ``"fluorescence"``, voting
+            U-Nets, or ``"ihc-patch"``, the paper's network.
+
+        Returns
+        -------
+        Detector
+            On the CPU; see :meth:`to`.
 
         Raises
         ------
         InputError
             If there are none of this name.
+
+        Examples
+        --------
+        >>> import dvfast
+        >>> dvfast.Detector.from_pretrained("ihc-patch")
+        Detector(DeepVotingNet on cpu, RGB, 0.25 µm per pixel, stride 4, threshold 0.990072)
         """
         return cls.load(path_of(name))
 
@@ -92,10 +109,26 @@ class Detector:
     def load(cls, path: str | os.PathLike[str]) -> Detector:
         """The detector that :meth:`save` or training wrote. Nothing in the file is executed.
 
+        Parameters
+        ----------
+        path
+            A safetensors file.
+
+        Returns
+        -------
+        Detector
+            On the CPU; see :meth:`to`.
+
         Raises
         ------
         InputError
-            As :func:`dvfast.weights.load_weights` does, or if the settings in the file are wrong.
+            If the file is missing, damaged, of another kind or of a newer dvfast.
+
+        Examples
+        --------
+        >>> import dvfast
+        >>> dvfast.Detector.load(dvfast.weights.path_of("ihc")).description["data"]["licence"]
+        'CC BY 4.0'
         """
         net, description = load_weights(path)
         try:
@@ -112,11 +145,26 @@ class Detector:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, settings and description as one safetensors file.
 
+        Parameters
+        ----------
+        path
+            By convention ``*.safetensors``; replaced whole, or not at all, if it exists.
+
         Raises
         ------
         InputError
-            If the file cannot be written, a weight is not finite, or the network is of another
-            class than those of :mod:`dvfast.nn`.
+            If the file cannot be written, a weight is NaN or infinite, or the network is of a class
+            of your own, which no file could bring back.
+
+        Examples
+        --------
+        >>> import tempfile, dvfast
+        >>> detector = dvfast.Detector.from_pretrained("ihc")
+        >>> detector.settings = detector.settings_with(threshold=1.2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     detector.save(f"{folder}/mine.safetensors")
+        ...     dvfast.Detector.load(f"{folder}/mine.safetensors").settings.threshold
+        1.2
         """
         save_weights(
             path,
@@ -127,6 +175,17 @@ class Detector:
                 "image_pixel_size": self.image_pixel_size,
                 "detection": self.settings.to_dict(),
             },
+        )
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        scale = f"images scaled by {self.scale_of():g}"
+        if self.knows_micrometres:
+            scale = f"{self.pixel_size:g} µm per pixel"
+        return (
+            f"Detector({type(self.net).__name__} on {next(self.net.parameters()).device}, "
+            f"{'RGB' if self.net.in_channels == 3 else 'grey'}, {scale}, stride {settings.stride}, "
+            f"threshold {settings.threshold:g}{' of the highest' if settings.relative else ''})"
         )
 
     def to(self, device: str | torch.device) -> Detector:

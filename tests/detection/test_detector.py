@@ -92,6 +92,15 @@ def test_pixel_size_of_the_image_overrides_that_of_training() -> None:
             detector.detect(disc((40, 40), (20, 20)), pixel_size=wrong)
 
 
+def test_a_detector_tells_what_it_is() -> None:
+    detector = dvfast.Detector.from_pretrained("ihc-patch")
+    told = "Detector(DeepVotingNet on cpu, RGB, 0.25 µm per pixel, stride 4, threshold 0.990072)"
+    assert repr(detector) == told
+    assert "images scaled by 0.5, stride 2" in repr(dvfast.Detector.from_pretrained("fluorescence"))
+    grey = dvfast.Detector(dvfast.nn.DeepVotingNet(1, 1, (2, 2, 2), ()))
+    assert "grey, images scaled by 1, stride 1, threshold 0.2 of the highest)" in repr(grey)
+
+
 def test_sliding_finds_what_fast_finds() -> None:
     torch.manual_seed(0)
     net = dvfast.nn.DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,))
