@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from .._fields import coerced
 from ..data import image_to_tensor, normalize, resample, resample_points
 from ..data.images import as_image
 from ..data.slides import Slide, open_slide
@@ -27,7 +28,7 @@ from .peaks import Peaks, density_peaks
 from .result import DetectionResult, SlideResult
 from .settings import DetectionSettings
 from .slide import detect_tiles
-from .tiling import Region, View
+from .tiling import Region, View, checked_region
 
 __all__ = ["Detector"]
 
@@ -331,7 +332,8 @@ class Detector:
         Raises
         ------
         InputError
-            If the slide cannot be read, or `region` or `pixel_size` is out of range.
+            If the slide cannot be read, `region` or `pixel_size` is out of range, or the detector
+            pads circularly.
         ValueError
             If an argument is out of range.
 
@@ -344,13 +346,18 @@ class Detector:
         >>> bool((result.points < (200, 300)).all())
         True
         """
-        if tile_size < 1:
+        if coerced("tile_size", tile_size, int) < 1:
             raise ValueError(f"tile_size must be at least 1, got {tile_size}")
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
+        if settings.padding == "circular":
+            raise InputError(
+                "padding: this detector's settings say 'circular', but a tile does not see the far "
+                "side of its slide; use detect, or settings with 'reflect'"
+            )
         with nullcontext(slide) if isinstance(slide, Slide) else open_slide(slide) as opened:
             told = opened.pixel_size if pixel_size is None else pixel_size
             size = told if self.knows_micrometres else pixel_size
-            part = _checked_region(region, opened.size)
+            part = checked_region(region, opened.size)
             found = detect_tiles(
                 self.net,
                 self._find,
@@ -437,23 +444,6 @@ def _warn_of_void(void: int) -> None:
             RuntimeWarning,
             stacklevel=4,  # past detect and the frame of no_grad
         )
-
-
-def _checked_region(region: Region | None, size: tuple[int, int]) -> Region:
-    if region is None:
-        return (0, 0, *size)
-    top, left, height, width = region
-    if min(top, left) < 0 or min(height, width) < 1:
-        raise InputError(
-            f"region: came as {tuple(region)}, expected (top, left, height, width), the latter two "
-            "at least 1"
-        )
-    if top + height > size[0] or left + width > size[1]:
-        raise InputError(
-            f"region: {tuple(region)} reaches beyond the slide, which is {size[0]} pixels high and "
-            f"{size[1]} wide"
-        )
-    return region
 
 
 def _check_pixel_size(name: str, value: float | None) -> None:

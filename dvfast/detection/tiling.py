@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._fields import coerced
 from ..data import image_to_tensor
 from ..data.images import stretch
 from ..data.slides import Slide
+from ..errors import InputError
 from ..nn import VotingNetwork
 from ..scan import Precision, crop_grid
 from .settings import DetectionSettings
@@ -216,6 +218,25 @@ class Tiling:
 
         height, width = self.view.size
         return crop(part[0], height), crop(part[1], width)
+
+
+def checked_region(region: Region | None, size: tuple[int, int]) -> Region:
+    """A region as it was asked for, of a slide of this size: all of it unless one is."""
+    if region is None:
+        return (0, 0, *size)
+    numbers: tuple[int, ...] = coerced("region", region, tuple[int, ...])
+    if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
+        raise InputError(
+            f"region: came as {numbers}, expected (top, left, height, width), the latter two at "
+            "least 1"
+        )
+    top, left, height, width = numbers
+    if top + height > size[0] or left + width > size[1]:
+        raise InputError(
+            f"region: {numbers} reaches beyond the slide, which is {size[0]} pixels high and "
+            f"{size[1]} wide"
+        )
+    return top, left, height, width
 
 
 def _cells_with_content(image: Tensor) -> Spans:

@@ -153,6 +153,33 @@ def test_images_of_pillow_and_what_is_none() -> None:
             use(np.moveaxis(array, -1, 0))
 
 
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ((0, 0, 5), r"came as \(0, 0, 5\), expected \(top, left, height, width\)"),
+        ((0, 0, 5, 5, 5), r"came as .*, expected \(top, left, height, width\)"),
+        (5, "came as 5, expected a list of whole numbers"),
+        ("abcd", "came as 'abcd', expected a list of whole numbers"),
+        ((0, 0, 5.5, 5), r"came as 5\.5, expected a whole number"),
+        ((0, 0, "5", 5), "came as '5', expected a whole number"),
+        ((0, 0, True, 5), "came as True, expected a whole number"),
+    ],
+)
+def test_regions_of_a_slide_are_four_whole_numbers(region: Any, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^region: {message}"):
+        dvfast.Detector(Bullseye()).detect_slide(disc((60, 70), (31, 40)), region=region)
+
+
+def test_what_tiles_cannot_do() -> None:
+    image = disc((60, 70), (31, 40))
+    with pytest.raises(InputError, match=r"^tile_size: came as '9', expected a whole number"):
+        dvfast.Detector(Bullseye()).detect_slide(image, tile_size="9")  # type: ignore[arg-type]
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(padding="circular"))
+    assert len(detector.detect(image)) > 0
+    with pytest.raises(InputError, match=r"^padding: .* use detect, or settings with 'reflect'"):
+        detector.detect_slide(image)
+
+
 def test_an_empty_field_has_no_nuclei() -> None:
     detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(threshold=0.1, relative=False))
     result = detector.detect(np.full((50, 50, 3), 255, np.uint8))
