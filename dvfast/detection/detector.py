@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .._fields import coerced
+from .._arguments import check_count
 from ..data import image_to_tensor, normalize, resample, resample_points
 from ..data.images import as_image
 from ..data.slides import Slide, open_slide
@@ -346,8 +346,7 @@ class Detector:
         >>> bool((result.points < (200, 300)).all())
         True
         """
-        if coerced("tile_size", tile_size, int) < 1:
-            raise ValueError(f"tile_size must be at least 1, got {tile_size}")
+        check_count("tile_size", tile_size)
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         if settings.padding == "circular":
             raise InputError(

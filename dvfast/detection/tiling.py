@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._fields import coerced
+from .._arguments import check_integers
 from ..data import image_to_tensor
 from ..data.images import stretch
 from ..data.slides import Slide
@@ -224,7 +224,8 @@ def checked_region(region: Region | None, size: tuple[int, int]) -> Region:
     """A region as it was asked for, of a slide of this size: all of it unless one is."""
     if region is None:
         return (0, 0, *size)
-    numbers: tuple[int, ...] = coerced("region", region, tuple[int, ...])
+    check_integers("region", region, "four integers, (top, left, height, width)")
+    numbers = tuple(region)
     if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
         raise InputError(
             f"region: came as {numbers}, expected (top, left, height, width), the latter two at "
