@@ -143,11 +143,18 @@ def detect(
     "of the nuclei that the weights learnt from]",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    help="Write a row per image here, of one-to-one matching.",
+)
 @detection_options
 def evaluate(
     folder: Path,
     radius: float | None,
     json_file: Path | None,
+    csv_file: Path | None,
     weights: str,
     stride: int | None,
     precision: Precision,
@@ -167,8 +174,10 @@ def evaluate(
     from ..evaluation.evaluate import detect_all
     from ..scan import check_precision
 
-    if json_file is not None:
-        check_target(json_file)
+    for file in (json_file, csv_file):
+        if file is not None:
+            check_target(file)
+            _refuse_to_overwrite_samples(folder, file)
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, "fast", stride)
     _warn_of_unit(detector, pixel_size, Console(stderr=True))
@@ -191,6 +200,8 @@ def evaluate(
         document = {mode: evaluation.to_dict() for mode, evaluation in evaluations.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(document, indent=2) + "\n")
+    if csv_file is not None:
+        evaluations["one-to-one"].write_csv(csv_file)
 
 
 def _radius_of(detector: Detector, pixel_size: float | None) -> float:
@@ -276,6 +287,16 @@ def _refuse_to_overwrite(paths: list[Path], targets: list[Path]) -> None:
                     f"{target}: holds points without scores, such as clicks, which would be lost; "
                     "choose another name, or delete it"
                 )
+
+
+def _refuse_to_overwrite_samples(folder: Path, target: Path) -> None:
+    from ..data import pair_by_stem
+
+    samples = pair_by_stem(folder)
+    if target.resolve() in {p.resolve() for s in samples for p in (s.image, s.points)}:
+        raise InputError(
+            f"{target}: is one of the files to evaluate on, which would be lost; choose another"
+        )
 
 
 def _refuse_equal_stems(paths: list[Path]) -> None:

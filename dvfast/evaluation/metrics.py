@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from ..data.paths import atomic_path
 from ..errors import InputError
 from .matching import Matching, MatchMode, match_points
 
@@ -117,6 +120,25 @@ class Evaluation:
         counts = {count: self.total(count) for count in _COUNTS}
         document: dict[str, Any] = _without_nan({"counts": counts, **asdict(self)})
         return document
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a row per image: counts, scores, and the mean distance in pixels, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        with (
+            atomic_path(path) as temporary,
+            open(temporary, "w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("image", *_COUNTS, "precision", "recall", "f1", "distance"))
+            for image in self.images:
+                counts = [getattr(image, count) for count in _COUNTS]
+                distance = _without_nan(image.distance.mean)
+                writer.writerow((image.name, *counts, *astuple(image.scores), distance))
 
     def table(self) -> str:
         """Return the figures as lines of plain text, for a terminal or a log."""

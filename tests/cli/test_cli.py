@@ -230,12 +230,15 @@ def test_an_output_folder_that_is_a_file(tiles: Path, tmp_path: Path, weights: s
 
 
 def test_evaluate_prints_and_writes_both_modes(tiles: Path, tmp_path: Path, weights: str) -> None:
-    result = run("evaluate", tiles, "-w", weights, "--json", tmp_path / "figures.json")
+    files = ("--json", tmp_path / "figures.json", "--csv", tmp_path / "rows.csv")
+    result = run("evaluate", tiles, "-w", weights, *files)
     assert result.exit_code == 0, result.output
     assert "one-to-one matching" in result.output
     assert "literal matching" in result.output
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["one-to-one"]["counts"]["annotations"] == 4
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["image", "first", "second"]
 
 
 def test_train_evaluate_detect(tiles: Path, tmp_path: Path) -> None:

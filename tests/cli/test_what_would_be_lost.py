@@ -89,6 +89,9 @@ def test_detections_may_lie_beside_images_and_be_made_anew(folder: Path, weights
     [
         (("detect", "tile.png", "-o", "none/a.csv"), "does not exist; create it first"),
         (("evaluate", ".", "--json", "none/a.json"), "does not exist; create it first"),
+        (("evaluate", ".", "--csv", "none/a.csv"), "does not exist; create it first"),
+        (("evaluate", ".", "--csv", "tile.csv"), "tile.csv: is one of the files to evaluate on"),
+        (("evaluate", ".", "--json", "tile.csv"), "tile.csv: is one of the files to evaluate on"),
         (("detect", "tile.png", "-o", "a.csv", "--stride", "3"), "stride must be a multiple of 2"),
         (("evaluate", ".", "--stride", "1"), "stride must be a multiple of 2"),
         (("detect", "tile.png", "-o", "a.csv", "--device", "gpu"), "device gpu: "),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import csv
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,14 @@ def test_to_dict_is_json() -> None:
     assert document["images"][0]["scores"]["recall"] == 0.5
     assert document["images"][1]["name"] == "none"
     assert document["images"][1]["distance"] == {"mean": None, "std": None}
+
+
+def test_csv_has_a_row_per_image(tmp_path: Path) -> None:
+    evaluate_points([A, NOTHING], 5, names=["a", "none, really"]).write_csv(tmp_path / "a.csv")
+    first, second = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    assert (first["image"], first["detections"], first["false_negatives"]) == ("a", "3", "2")
+    assert (first["recall"], first["distance"]) == ("0.5", "2.0")
+    assert (second["image"], second["f1"], second["distance"]) == ("none, really", "1.0", "")
 
 
 def test_table() -> None:
