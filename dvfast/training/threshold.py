@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ _SHARES = np.linspace(0.05, 0.6, 23)
 def best_threshold(
     found: Sequence[tuple[DetectionResult, NDArray[Any]]], radius: float, relative: bool = False
 ) -> tuple[float, Evaluation]:
-    """Choose the threshold with the highest micro F1.
+    """Choose the threshold with the highest micro F1; of the longest row of such, the middle.
 
-    An absolute threshold, unlike one relative to the highest peak, finds nothing in an image where
+    A few images leave many that are equally good, the lowest of which are nearest to noise. An
+    absolute threshold, unlike one relative to the highest peak, finds nothing in an image where
     there is nothing.
 
     Parameters
@@ -53,4 +55,7 @@ def best_threshold(
             unit = result.scores.max(initial=0) if relative else 1
             pairs.append((result.points[result.scores >= threshold * unit], points))
         tried.append((float(threshold), evaluate_points(pairs, radius)))
-    return max(tried, key=lambda item: item[1].micro.f1)
+    best = max(evaluation.micro.f1 for _, evaluation in tried)
+    rows = groupby(tried, key=lambda item: item[1].micro.f1 == best)
+    longest = max((list(row) for is_best, row in rows if is_best), key=len)
+    return longest[(len(longest) - 1) // 2]

@@ -26,6 +26,20 @@ def test_separates_noise_from_nuclei() -> None:
     assert evaluation.micro.f1 == 1
 
 
+def test_is_the_middle_of_those_that_are_equally_good() -> None:
+    truth = np.array([[10.0, 10.0], [50.0, 50.0]])
+    clear = result([[10, 10], [50, 50], [80, 80]], [4.0, 3.0, 0.5])
+    threshold, evaluation = best_threshold([(clear, truth)], radius=3)
+    # The shares of 4 that are tried go up to 0.6.
+    assert threshold == pytest.approx((0.5 + 2.4) / 2, abs=0.1)
+    assert evaluation.micro.f1 == 1
+    # As good above 1.9 as up to 1.7, and worse between them: the longer row counts.
+    islands = result([[10, 10], [80, 80], [20, 80], [50, 50]], [4.0, 1.9, 1.8, 1.7])
+    threshold, evaluation = best_threshold([(islands, truth)], radius=3)
+    assert threshold == pytest.approx((0.2 + 1.7) / 2, abs=0.1)
+    assert evaluation.micro.f1 == pytest.approx(2 / 3)
+
+
 def test_keeps_faint_nuclei_where_they_are_true() -> None:
     truth = np.array([[10.0, 10.0], [50.0, 50.0]])
     faint = result([[10, 10], [50, 50]], [4.0, 0.4])
