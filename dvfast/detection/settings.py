@@ -83,6 +83,11 @@ class DetectionSettings:
                 f"normalization must be one of {', '.join(NORMALIZATIONS)}, got "
                 f"{self.normalization!r}"
             )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind: Any = float if field.name == "max_offset" else type(field.default)
+            if value is not None:  # NumPy's numbers, which JSON does not know
+                object.__setattr__(self, field.name, kind(value))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from pathlib import Path
@@ -246,6 +247,18 @@ def test_settings_refuse_what_no_operator_takes(
     else:
         with pytest.raises(ValueError, match=r"stride|sigma|window|min_distance"):
             dvfast.DetectionSettings(**values)  # type: ignore[arg-type]
+
+
+def test_settings_of_numpy_are_numbers_that_json_knows() -> None:
+    settings = dvfast.DetectionSettings(
+        stride=np.int64(2), sigma=np.float32(2.5), window=np.int32(15),
+        threshold=np.float64(0.25), relative=np.bool_(False), max_offset=np.float32(30),
+    )  # fmt: skip
+    assert json.loads(json.dumps(settings.to_dict())) == settings.to_dict()
+    assert (
+        settings.to_dict()
+        == dvfast.DetectionSettings(2, 2.5, 15, 0.25, relative=False, max_offset=30.0).to_dict()
+    )
 
 
 @pytest.mark.parametrize(
