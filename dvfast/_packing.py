@@ -138,8 +138,9 @@ def pack_for_warpgroups(layer: Convolution, channels: int, precision: str) -> Te
     Words of 32 bits, as ``csrc/cuda/vote_head_warpgroups.h`` has them.
     """
     weight, _ = layer.filled_up(channels, CHANNEL_BLOCK)
-    words = _words(weight.flatten(0, 1).T, precision, 128, 32)
-    words = words.reshape(len(words), -1, 128, words.shape[2] // 32, 4, 2, 4)
+    steps = 2 if precision == "float32" else 4
+    words = _words(weight.flatten(0, 1).T, precision, 128, 8 * steps)
+    words = words.reshape(len(words), -1, 128, words.shape[2] // (8 * steps), steps, 2, 4)
     return words.permute(1, 3, 0, 4, 5, 2, 6).contiguous()
 
 

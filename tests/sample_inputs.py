@@ -39,7 +39,7 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
     matrix, last_matrix = (numbers(2, 18, 2, 2, 2, 32, 4), first[1]), (numbers(2, 8, 32), last[1])
     samples: list[tuple[Any, ...]] = []
     layouts = map_layouts(numbers(2, 9, 20, 32, dtype=dtype))
-    wide = numbers(1, 9, 2, 4, 2, 128, 4)
+    wide = numbers(1, 18, 2, 2, 2, 128, 4)
     if name.startswith(("matrix", "warpgroup")):
         del layouts[1]  # whose pixels do not begin at multiples of 16 bytes, which these ask for
     for features in layouts:

@@ -8,10 +8,10 @@
 namespace dvfast {
 namespace {
 
-// Of voters that are a dilation apart from one another, the taps of one are the places of others. A
-// warpgroup has squares of 8 by 8 of them: the features under a square lie in shared memory once,
-// and the matrix of every tap is the same map, begun elsewhere. Two warpgroups sum over the same
-// weights, 128 hidden units after another, which a third copies ahead of them.
+// Of voters that are next to one another, or a dilation apart, the taps of one are the places of
+// others. A warpgroup has squares of 8 by 8 of them: the features under a square lie in shared
+// memory once, and the matrix of every tap is the same map, begun elsewhere. Two warpgroups sum
+// over the same weights, 128 hidden units after another, which a third copies ahead of them.
 //
 // For 64 x 128 x 16 multiply-adds of bfloat16, 64 clocks, an instruction reads 6 KB from shared
 // memory, which gives 8; the weights come in once for four squares, at 16 bytes a clock.
@@ -30,8 +30,18 @@ struct WarpgroupFormat : Format<kPrecision> {
   static constexpr int kParts = kSplit ? 2 : 1;
   static constexpr int kSquares = kSplit ? 1 : 2;  // of a warpgroup: what registers hold
   static constexpr int kNumbers = kPieceBytes / sizeof(Number);
-  static constexpr int kPartBytes = kStepsOfChunk * kStepBytes * kWarpgroupUnits;
+  static constexpr int kSteps = steps_of_chunk(kPrecision);
+  static constexpr int kPartBytes = kSteps * kStepBytes * kWarpgroupUnits;
   static constexpr int kChunkBytes = kParts * kPartBytes;
+};
+
+// One axis of the squares.
+struct Squares {
+  int64_t step;    // from voter to voter
+  int64_t phases;  // squares that lie in one another
+  int64_t count;   // of squares along the axis, in each phase
+  int side;        // of the map under a square
+  int tap;         // from tap to tap of that map
 };
 
 template <MatrixPrecision kPrecision>
@@ -39,13 +49,12 @@ struct WarpgroupJob {
   VoteHeadParams params;
   FeaturesView<const typename Format<kPrecision>::Number> features;
   MatrixConvolution conv;
-  int side;               // of the map under a square
-  int pieces;             // of a pixel
-  int plane_bytes;        // one piece of all pixels, and what keeps planes in different banks
-  int part_bytes;         // all planes
-  int chunks, tiles;      // of the depth, of the hidden units
-  int64_t rows, columns;  // of squares, for voters of one phase
-  int64_t squares, works;
+  Squares y, x;
+  int pieces;         // of a pixel
+  int plane_bytes;    // one piece of all pixels, and what keeps planes in different banks
+  int part_bytes;     // all planes
+  int chunks, tiles;  // of the depth, of the hidden units
+  int64_t works;
 };
 
 struct Barriers {
@@ -66,14 +75,16 @@ struct Slot {
 // Its first voter, beyond all images for what is no square any more.
 template <MatrixPrecision kPrecision>
 __device__ __forceinline__ Voter square_at(const WarpgroupJob<kPrecision>& job, int64_t n) {
-  const int64_t dilation = job.params.dilation;
-  const int64_t column = n % job.columns;
-  n /= job.columns;
-  const int64_t row = n % job.rows;
-  n /= job.rows;
-  const int64_t x = n % dilation;
-  n /= dilation;
-  return {n / dilation, n % dilation + dilation * kSquare * row, x + dilation * kSquare * column};
+  const auto voter_of = [&n](const Squares& squares) {
+    const int64_t square = n % squares.count;
+    n /= squares.count;
+    const int64_t phase = n % squares.phases;
+    n /= squares.phases;
+    return phase + square * kSquare * squares.step;
+  };
+  const int64_t x = voter_of(job.x);
+  const int64_t y = voter_of(job.y);
+  return {n, y, x};
 }
 
 // The map under a square: [part, piece, pixel, 16 bytes].
@@ -83,13 +94,13 @@ __device__ __forceinline__ void load_square(const WarpgroupJob<kPrecision>& job,
   using F = WarpgroupFormat<kPrecision>;
   const auto& features = job.features;
   const Voter first = square_at(job, n);
-  const int items = job.side * job.side * job.pieces;
+  const int items = job.y.side * job.x.side * job.pieces;
 #pragma unroll 4
   for (int i = threadIdx.x % kWarpgroup; i < items; i += kWarpgroup) {
     const int piece = i % job.pieces;
     const int pixel = i / job.pieces;
-    const int64_t y = first.i + job.params.dilation * (pixel / job.side);
-    const int64_t x = first.j + job.params.dilation * (pixel % job.side);
+    const int64_t y = first.i + job.y.step * (pixel / job.x.side);
+    const int64_t x = first.j + job.x.step * (pixel % job.x.side);
     FourWords numbers{}, rests{};
     if (first.b < features.batch && y < features.height && x < features.width) {
       numbers = *reinterpret_cast<const FourWords*>(
@@ -110,7 +121,8 @@ struct Window {
   __device__ __forceinline__ int next(const Job& job) {
     // What fills up the last chunk has weights of zero, for whatever features.
     if (row == job.conv.kernel_size) return 0;
-    const int bytes = piece * job.plane_bytes + (row * job.side + column) * kPieceBytes;
+    const int pixel = row * job.y.tap * job.x.side + column * job.x.tap;
+    const int bytes = piece * job.plane_bytes + pixel * kPieceBytes;
     piece += 2;
     if (piece == job.pieces) {
       piece = 0;
@@ -167,7 +179,7 @@ __device__ __forceinline__ void sum_tile(
     const uint64_t weights = describe_matrix(ring + slot->index * F::kChunkBytes, 8 * kPieceBytes,
                                              kWarpgroupUnits * kPieceBytes);
     // Beforehand: between products there must be nothing that branches.
-    uint64_t matrices[kStepsOfChunk];
+    uint64_t matrices[F::kSteps];
 #pragma unroll
     for (uint64_t& matrix : matrices) matrix = moved_by(map, window.next(job));
     wait_for(&barriers->full[slot->index], slot->round & 1);
@@ -175,7 +187,7 @@ __device__ __forceinline__ void sum_tile(
     if constexpr (F::kSplit) {
       WarpgroupSums products;
 #pragma unroll
-      for (int step = 0; step < kStepsOfChunk; ++step) {
+      for (int step = 0; step < F::kSteps; ++step) {
         const uint64_t b = moved_by(weights, step * kStepBytes * kWarpgroupUnits);
         const uint64_t a = matrices[step];
         multiply_matrices<kPrecision>(products, moved_by(a, job.part_bytes), b, step > 0);
@@ -193,7 +205,7 @@ __device__ __forceinline__ void sum_tile(
       }
     } else {
 #pragma unroll
-      for (int step = 0; step < kStepsOfChunk; ++step) {
+      for (int step = 0; step < F::kSteps; ++step) {
         const uint64_t b = moved_by(weights, step * kStepBytes * kWarpgroupUnits);
 #pragma unroll
         for (int m = 0; m < F::kSquares; ++m) {
@@ -225,8 +237,8 @@ __device__ __forceinline__ void write_square(const WarpgroupJob<kPrecision>& job
   const Voter first = square_at(job, n);
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
-    const Voter voter{first.b, first.i + params.dilation * (2 * warp + row),
-                      first.j + params.dilation * (lane / 4)};
+    const Voter voter{first.b, first.i + job.y.step * (2 * warp + row),
+                      first.j + job.x.step * (lane / 4)};
     if (voter.b >= params.votes.batch || voter.i >= params.votes.height ||
         voter.j >= params.votes.width) {
       continue;
@@ -269,7 +281,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int square_bytes = F::kParts * job.part_bytes;
   auto* map = shared_array<unsigned char>(kRing * F::kChunkBytes + sizeof(Barriers)) +
               warpgroup * F::kSquares * square_bytes;
-  const uint64_t matrix = describe_matrix(map, job.side * kPieceBytes, job.plane_bytes);
+  const uint64_t matrix = describe_matrix(map, job.x.side * kPieceBytes, job.plane_bytes);
   Slot slot;
   for (int64_t work = blockIdx.x; work < job.works; work += gridDim.x) {
     const int64_t first = (work * kWarpgroups + warpgroup) * F::kSquares;
@@ -302,11 +314,48 @@ size_t shared_bytes(const WarpgroupJob<kPrecision>& job) {
 }
 
 // Of the current device.
-int attribute(cudaDeviceAttr which) {
+int64_t attribute(cudaDeviceAttr which) {
   int device = 0, value = 0;
   const bool known = cudaGetDevice(&device) == cudaSuccess &&
                      cudaDeviceGetAttribute(&value, which, device) == cudaSuccess;
   return known ? value : 0;
+}
+
+Squares squares_of(int64_t voters, int64_t step, int64_t dilation, int64_t kernel_size) {
+  const int64_t tap = dilation / step;
+  return {step, step, up(up(voters, step), kSquare),
+          static_cast<int>(kSquare + tap * (kernel_size - 1)), static_cast<int>(tap)};
+}
+
+// Squares of voters that are next to one another, or a dilation apart: whichever a device is done
+// with sooner, since borders of an image leave squares half empty; then what takes less memory.
+// False if neither has room.
+template <MatrixPrecision kPrecision>
+bool choose_squares(WarpgroupJob<kPrecision>* job) {
+  const VoteHeadParams& params = job->params;
+  const int64_t blocks = attribute(cudaDevAttrMultiProcessorCount);
+  const int64_t steps[2] = {params.dilation, 1};
+  int64_t least = -1;
+  for (const int64_t y_step : steps) {
+    for (const int64_t x_step : steps) {
+      WarpgroupJob<kPrecision> other = *job;
+      other.y = squares_of(params.votes.height, y_step, params.dilation, params.kernel_size);
+      other.x = squares_of(params.votes.width, x_step, params.dilation, params.kernel_size);
+      const int64_t plane = int64_t{other.y.side} * other.x.side * kPieceBytes + kStepBytes;
+      if (plane * other.pieces > kMostSharedBytes) continue;
+      other.plane_bytes = static_cast<int>(plane);
+      other.part_bytes = other.pieces * other.plane_bytes;
+      if (shared_bytes(other) > kMostSharedBytes) continue;
+      const int64_t squares =
+          params.votes.batch * other.y.phases * other.y.count * other.x.phases * other.x.count;
+      other.works = up(squares, kWarpgroups * WarpgroupFormat<kPrecision>::kSquares);
+      const int64_t rounds = up(other.works, blocks > 0 ? blocks : 1);
+      if (least >= 0 && rounds >= least) continue;
+      least = rounds;
+      *job = other;
+    }
+  }
+  return least >= 0;
 }
 
 template <MatrixPrecision kPrecision>
@@ -314,30 +363,22 @@ bool make_job(const VoteHeadParams& params,
               const FeaturesView<const typename Format<kPrecision>::Number>& features,
               WarpgroupJob<kPrecision>* job) {
   using F = WarpgroupFormat<kPrecision>;
-  constexpr int64_t kMostPieces = 1 << 12, kMostTaps = 1 << 8;
+  constexpr int64_t kMostPieces = 1 << 12, kMostTaps = 1 << 8, kMostDilation = 1 << 8;
   if (params.num_layers != 2 || params.stride != 1 || !is_aligned(params.layers[1].weight) ||
       kChannelsPerVote * params.votes.num_votes > kMostGroups * kGroup ||
-      params.kernel_size > kMostTaps || params.layers[0].inputs > kMostPieces * F::kNumbers ||
+      params.kernel_size > kMostTaps || params.dilation > kMostDilation ||
+      params.layers[0].inputs > kMostPieces * F::kNumbers ||
       !make_matrix_convolution<kPrecision>(features, params.layers[0], params.kernel_size,
                                            params.dilation, &job->conv)) {
     return false;
   }
   job->params = params;
   job->features = features;
-  job->side = static_cast<int>(kSquare + params.kernel_size - 1);
   job->pieces = job->conv.inputs / F::kNumbers;
-  job->plane_bytes = job->side * job->side * kPieceBytes + kStepBytes;
-  if (int64_t{job->pieces} * job->plane_bytes > kMostSharedBytes) return false;
-  job->part_bytes = job->pieces * job->plane_bytes;
   const int64_t steps = params.kernel_size * params.kernel_size * job->pieces / 2;
-  job->chunks = static_cast<int>(up(steps, kStepsOfChunk));
+  job->chunks = static_cast<int>(up(steps, F::kSteps));
   job->tiles = static_cast<int>(up(params.layers[0].outputs, kWarpgroupUnits));
-  job->rows = up(up(params.votes.height, params.dilation), kSquare);
-  job->columns = up(up(params.votes.width, params.dilation), kSquare);
-  job->squares = params.votes.batch * params.dilation * params.dilation * job->rows * job->columns;
-  job->works = up(job->squares, kWarpgroups * F::kSquares);
-  return shared_bytes(*job) <= kMostSharedBytes &&
-         attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+  return choose_squares(job) && attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
          has_tensor_cores(cast_votes_by_warpgroups<kPrecision, 1>);
 }
 

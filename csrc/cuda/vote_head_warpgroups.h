@@ -8,10 +8,13 @@ namespace dvfast {
 
 // Weights of layers[0] as an instruction wants them, 16 bytes of the depth by 128 outputs:
 // [tile of 128 outputs, chunk, part, step, piece of 16 bytes, output, 16 bytes]. The depth is all
-// channels of all taps in order; a step is 32 bytes of it, a chunk four steps, the last one filled
-// up with zeros. Parts and layers[1] are those of the other head.
+// channels of all taps in order; a step is 32 bytes of it, a chunk four steps, of two parts two,
+// the last one filled up with zeros. Parts and layers[1] are those of the other head.
 constexpr int kWarpgroupUnits = 128;
-constexpr int kStepsOfChunk = 4;
+
+constexpr int steps_of_chunk(MatrixPrecision precision) {
+  return precision == MatrixPrecision::kFloat32 ? 2 : 4;
+}
 
 bool has_warpgroup_vote_head(const MatrixHeadParams& params);
 

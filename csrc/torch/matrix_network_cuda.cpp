@@ -26,8 +26,7 @@ MatrixPrecision matrix_precision(int64_t precision) {
 struct Packing {
   int64_t outputs, bytes;
 };
-constexpr Packing kForWarps{kPanelWidth, 64};               // csrc/cuda/matrix_precision.h
-constexpr Packing kForWarpgroups{kWarpgroupUnits, 4 * 32};  // csrc/cuda/vote_head_warpgroups.h
+constexpr Packing kForWarps{kPanelWidth, 64};  // csrc/cuda/matrix_precision.h
 
 PackedLayer matrix_layer(const Tensor& weight, const Tensor& bias, int64_t taps, int64_t inputs,
                          MatrixPrecision precision, const Tensor& features,
@@ -158,11 +157,13 @@ Tensor matrix_vote_head(const Tensor& features, const Tensor& weight, const Tens
 Tensor warpgroup_vote_head(const Tensor& features, const Tensor& weight, const Tensor& bias,
                            const Tensor& last_weight, const Tensor& last_bias, int64_t num_votes,
                            int64_t kernel_size, int64_t dilation, int64_t precision) {
+  // csrc/cuda/vote_head_warpgroups.h
+  const Packing packing{kWarpgroupUnits, 32 * steps_of_chunk(matrix_precision(precision))};
   return cast_votes(
       "warpgroup_vote_head",
       ": needs compute capability 9.0, of the device and of what dvfast was built for, whole "
       "multiples of 16 channels, as many as shared memory holds, and at most five votes",
-      has_warpgroup_vote_head, launch_warpgroup_vote_head, kForWarpgroups, features, weight, bias,
+      has_warpgroup_vote_head, launch_warpgroup_vote_head, packing, features, weight, bias,
       last_weight, last_bias, num_votes, kernel_size, dilation, 1, precision);
 }
 

@@ -78,9 +78,10 @@ def pack_for_warpgroups(weight: Array, precision: str) -> Array:
 
     See csrc/cuda/vote_head_warpgroups.h.
     """
-    words = _words(weight, precision, 128, 32)
+    steps = 2 if precision == "float32" else 4
+    words = _words(weight, precision, 128, 8 * steps)
     # [part, tile, output, chunk, step, piece, word]
-    words = words.reshape(len(words), -1, 128, words.shape[2] // 32, 4, 2, 4)
+    words = words.reshape(len(words), -1, 128, words.shape[2] // (8 * steps), steps, 2, 4)
     return np.ascontiguousarray(words.transpose(1, 3, 0, 4, 5, 2, 6)).view(np.float32)
 
 

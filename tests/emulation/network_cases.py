@@ -68,6 +68,7 @@ MATRIX_HEADS: list[Head] = [
     Head(16, (16,), 1, 2, size=(3, 0)),
 ]
 # A warpgroup has squares of 8 by 8 voters, two or in float32 one, and tiles of 128 hidden units.
+# Voters of a square are a dilation apart unless that makes more squares, else next to one another.
 WARPGROUP_HEADS: list[Head] = [
     Head(16, (16,), size=(1, 1)),
     Head(16, (29,), 2, size=(1, 100)),
@@ -75,5 +76,8 @@ WARPGROUP_HEADS: list[Head] = [
     Head(32, (40,), 2, 3, (2, 1), (20, 19)),
     Head(48, (300,), 5, size=(8, 30)),
     Head(32, (33,), 1, 5, (4, 1), (2, 3)),
+    Head(16, (16,), 1, 2, (4, 1), (32, 32)),
+    Head(16, (16,), 1, 3, (4, 1), (32, 18)),
+    Head(16, (16,), 1, 3, (3, 1), (9, 45), 2),
     Head(16, (16,), batch=0),
 ]
