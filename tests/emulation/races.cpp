@@ -12,7 +12,7 @@
 namespace emulation {
 namespace {
 
-constexpr size_t kBytesPerCell = 8;
+constexpr size_t kBytesPerCell = 4;
 constexpr unsigned int kWarpgroup = 128;
 
 struct Access {
@@ -25,7 +25,13 @@ struct Byte {
   Access reads[2];  // of two threads, if as many read: one of them is not the one that writes
 };
 
-std::unordered_map<uint64_t, std::array<Byte, kBytesPerCell>> cells;
+// Most accesses are to whole cells: as long as all are, the first byte speaks for the others.
+struct Cell {
+  std::array<Byte, kBytesPerCell> bytes;
+  bool apart;
+};
+
+std::unordered_map<uint64_t, Cell> cells;
 
 // Whether `earlier` is certain to have happened before what the thread at `now` does.
 bool ordered(const Access& earlier, const Place& now) {
@@ -85,9 +91,17 @@ void access(const void* address, size_t bytes, bool write, bool is_volatile) {
   const Access now{place(), true, is_volatile || atomic()};
   // Every block has a shared memory of its own.
   const uint64_t space = in_shared_memory(address) ? (uint64_t{now.place.block} + 1) << 48 : 0;
-  for (size_t i = 0; i < bytes; ++i) {
-    const uint64_t byte = reinterpret_cast<uint64_t>(address) + i;
-    look_at(&cells[space ^ byte / kBytesPerCell][byte % kBytesPerCell], now, write, address);
+  const auto first = reinterpret_cast<uint64_t>(address), end = first + bytes;
+  for (uint64_t begin = first - first % kBytesPerCell; begin < end; begin += kBytesPerCell) {
+    Cell& cell = cells[space ^ begin / kBytesPerCell];
+    const bool whole = first <= begin && begin + kBytesPerCell <= end;
+    if (!whole && !cell.apart) {
+      cell.bytes.fill(cell.bytes[0]);
+      cell.apart = true;
+    }
+    for (size_t i = 0; i < (cell.apart ? kBytesPerCell : 1); ++i) {
+      if (first <= begin + i && begin + i < end) look_at(&cell.bytes[i], now, write, address);
+    }
   }
 }
 
