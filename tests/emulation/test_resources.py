@@ -34,7 +34,9 @@ def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[st
     """What the assembler says about the kernels of each source."""
 
     def compile_one(source: Path) -> str:
-        return compiled(source, folder / f"{source.stem}.o", architecture, "-Xptxas", "-v", "-c")
+        return compiled(
+            source, folder / f"{source.stem}.cubin", architecture, "-Xptxas", "-v", "-cubin"
+        )
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compile_one, sources))
