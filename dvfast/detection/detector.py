@@ -21,10 +21,9 @@ from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
-from ..scan import Precision, scan
+from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
-from .orientations import peaks_of_orientations
-from .peaks import Peaks, density_peaks
+from .finding import find_nuclei
 from .result import DetectionResult, SlideResult
 from .settings import DetectionSettings
 from .slide import detect_tiles
@@ -269,7 +268,9 @@ class Detector:
         name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "image"
         tensor = self._as_the_net_wants(pixels, pixel_size, name)
         size = (tensor.shape[1], tensor.shape[2])
-        found = self._find(tensor, settings, mode=mode, precision=precision, progress=progress)
+        found = find_nuclei(
+            self.net, tensor, settings, mode=mode, precision=precision, progress=progress
+        )
         void = int(found.num_void)
         _warn_of_void(void)
         return DetectionResult(
@@ -359,7 +360,6 @@ class Detector:
             part = checked_region(region, opened.size)
             found = detect_tiles(
                 self.net,
-                self._find,
                 View.at(opened, self.scale_of(size)),
                 settings,
                 region=part,
@@ -405,35 +405,6 @@ class Detector:
         original = image_to_tensor(pixels, self.net.in_channels, name)
         normal = normalize(original, self.settings.normalization)
         return resample(normal, self.scale_of(pixel_size)).to(next(self.net.parameters()))
-
-    def _find(
-        self,
-        image: Tensor,
-        settings: DetectionSettings,
-        capacity: int | None = None,
-        *,
-        progress: Callable[[float], object] | None = None,
-        **how: Any,
-    ) -> Peaks:
-        """The nuclei of an image at the model's scale; `how` is for the scan."""
-
-        def votes_of(shown: Tensor, number: int = 0) -> Tensor:
-            def advance(share: float) -> None:
-                if progress is not None:
-                    progress((number + share) / settings.orientations)
-
-            return scan(
-                self.net,
-                shown,
-                stride=settings.stride,
-                padding=settings.padding,
-                progress=advance,
-                **how,
-            )
-
-        if settings.orientations > 1:
-            return peaks_of_orientations(image, settings, votes_of, capacity)
-        return density_peaks(votes_of(image), (image.shape[1], image.shape[2]), settings, capacity)
 
 
 def _warn_of_void(void: int) -> None:

@@ -9,6 +9,7 @@ from .._engines import held
 from ..errors import InputError
 from ..scan import Precision
 from .detector import Detector
+from .finding import find_nuclei
 
 __all__ = ["DetectionGraph"]
 
@@ -99,7 +100,11 @@ class DetectionGraph:
 
     @torch.no_grad()
     def _detect(self) -> tuple[Tensor, Tensor, Tensor]:
-        found = self._detector._find(
-            self._image, self._settings, self._capacity, precision=self._precision
+        found = find_nuclei(
+            self._detector.net,
+            self._image,
+            self._settings,
+            self._capacity,
+            precision=self._precision,
         )
         return found.points, found.scores, found.total

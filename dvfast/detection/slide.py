@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ..data import image_to_tensor
 from ..data.images import EXPOSURE_PERCENTILES
 from ..nn import VotingNetwork
 from ..scan import Precision
+from .finding import find_nuclei
 from .peaks import Peaks
 from .settings import DetectionSettings
 from .tiling import LONGEST_VOTE, Region, Tile, Tiling, View
@@ -41,7 +43,6 @@ class Found(NamedTuple):
 
 def detect_tiles(
     net: VotingNetwork,
-    find: Callable[..., Peaks],
     view: View,
     settings: DetectionSettings,
     *,
@@ -50,11 +51,7 @@ def detect_tiles(
     precision: Precision,
     progress: Callable[[float], object] | None,
 ) -> Found:
-    """The nuclei of a slide, or of a region of it.
-
-    ``find(image, settings, precision=..., progress=...)`` finds those of an image at the network's
-    scale.
-    """
+    """The nuclei of a slide, or of a region of it."""
     tiling = Tiling(net, view, settings, region, tile_size, precision)
     exposure = _exposure(view, net.in_channels) if settings.normalization == "percentiles" else None
     of_tiles = dataclasses.replace(
@@ -69,7 +66,7 @@ def detect_tiles(
     done, looked_at, num_void = 0, 0, 0
     points, scores = [np.empty((0, 2))], [np.empty(0)]
 
-    def advance(share: float, pixels: int) -> None:
+    def advance(pixels: int, share: float) -> None:
         if progress is not None:
             progress((done + share * pixels) / total)
 
@@ -78,11 +75,12 @@ def detect_tiles(
         for tile, image in ahead:
             wanted = tiling.with_content(tile, image)
             if wanted is not None:
-                peaks = find(
+                peaks = find_nuclei(
+                    net,
                     image[tile.place_of(wanted)].to(weight),
                     of_tiles,
                     precision=precision,
-                    progress=lambda share, pixels=tile.pixels: advance(share, pixels),
+                    progress=partial(advance, tile.pixels),
                 )
                 own_points, own_scores = _own(peaks, wanted)
                 points.append(own_points)
@@ -90,7 +88,7 @@ def detect_tiles(
                 num_void += int(peaks.num_void)
                 looked_at += wanted.pixels
             done += tile.pixels
-            advance(0.0, 0)
+            advance(0, 0.0)
     all_points, all_scores = np.concatenate(points), np.concatenate(scores)
     if settings.relative:
         high = all_scores >= settings.threshold * all_scores.max(initial=0.0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from support import generator
 
 from dvfast import DetectionSettings, Detector
+from dvfast.detection.finding import find_nuclei
 from dvfast.nn import DeepVotingNet
 
 SETTINGS = DetectionSettings(stride=3, sigma=1.5, window=9, threshold=0.5, min_distance=3)
@@ -96,8 +97,8 @@ def test_a_capacity_gives_the_same_first_points(
     settings = dataclasses.replace(SETTINGS, orientations=2)
     tensor = torch.from_numpy(image).permute(2, 0, 1).contiguous()
     with torch.no_grad():
-        every = detector._find(tensor, settings)
-        first = detector._find(tensor, settings, 1000)
+        every = find_nuclei(detector.net, tensor, settings)
+        first = find_nuclei(detector.net, tensor, settings, 1000)
     count = int(every.total)
     assert count == int(first.total) == len(every.points)
     assert torch.equal(first.points[:count], every.points)
