@@ -95,8 +95,7 @@ def fit(
         A folder for ``weights.safetensors``, ``history.json``, ``curve.png`` and
         ``checkpoint.safetensors``; made if it is missing.
     config
-        The settings; :meth:`TrainingConfig.paper` by default, while
-        :meth:`TrainingConfig.modern` is what trains best in minutes.
+        The settings; those of :meth:`TrainingConfig.unet` by default.
     resume
         Whether to continue from a checkpoint in `output`; otherwise it is overwritten.
     progress
@@ -129,7 +128,7 @@ def fit(
     >>> result = dvfast.fit("tiles/train", "runs/first", config)  # doctest: +SKIP
     >>> dvfast.Detector.load(result.weights_path)  # doctest: +SKIP
     """
-    config = config or TrainingConfig.paper()
+    config = config or TrainingConfig.unet()
     if os.path.realpath(output) == os.path.realpath(folder):
         raise InputError(
             f"output: is {folder}, the folder of the images, whose files what is written there "

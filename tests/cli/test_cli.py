@@ -260,13 +260,14 @@ def test_train_evaluate_detect(tiles: Path, tmp_path: Path) -> None:
 
 
 def test_train_shows_its_settings() -> None:
-    shown = json.loads(run("train", ".", "-o", "x", "--show").output)
+    shown = json.loads(run("train", ".", "-o", "x", "--preset", "paper", "--show").output)
     assert shown["learning_rate"] == 1e-4
     assert (shown["dropout"], shown["beta"], shown["lam"]) == (0.25, 0.5, 384.0)
     modern = json.loads(run("train", ".", "-o", "x", "--preset", "modern", "--show").output)
     assert modern["optimizer"] == "adamw"
     unet = json.loads(run("train", ".", "-o", "x", "--preset", "unet", "--show").output)
     assert unet["network"] == "unet"
+    assert json.loads(run("train", ".", "-o", "x", "--show").output) == unet
 
 
 def test_lengths_by_the_radius_of_nuclei(tmp_path: Path) -> None:
