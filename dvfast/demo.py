@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from .data.paths import make_folder
 from .detection import DetectionResult, Detector
 from .detection.overlay import density_to_rgb, write_png
 
@@ -28,7 +29,7 @@ _THRESHOLD = 0.5
 def main(folder: str = "demo") -> None:
     """Find the nuclei of scikit-image's immunohistochemistry image; write what was found."""
     output = Path(folder)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     console = Console()
     image = skimage.data.immunohistochemistry()
     detector = Detector.from_pretrained("ihc-patch")

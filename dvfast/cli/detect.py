@@ -77,7 +77,7 @@ def detect(
     at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`.
     """
     from ..data import list_images
-    from ..data.paths import check_target, make_folder
+    from ..data.paths import check_target, make_folder, remove_empty
     from ..scan import check_precision
 
     paths = list_images(images, slides=True)
@@ -97,8 +97,7 @@ def detect(
     _refuse_to_overwrite(paths, _targets(paths, output, () if single else formats or _FORMATS))
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, mode, stride)
-    if not single:
-        make_folder(output)
+    made = [] if single else make_folder(output)
     failed = 0
     console = Console(stderr=True)
     _warn_of_unit(detector, pixel_size, console)
@@ -129,6 +128,7 @@ def detect(
                 failed += 1
                 console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
     if failed:
+        remove_empty(made)
         raise click.ClickException(f"{failed} of {len(paths)} images failed")
 
 

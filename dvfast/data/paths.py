@@ -5,13 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["atomic_path", "check_target", "existing_file", "make_folder", "visible_files"]
+__all__ = [
+    "atomic_path",
+    "check_target",
+    "existing_file",
+    "make_folder",
+    "remove_empty",
+    "visible_files",
+]
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -94,6 +101,13 @@ def make_folder(path: str | os.PathLike[str]) -> list[Path]:
             f"{path}: cannot be made the output folder: {reason}; choose another"
         ) from error
     return missing
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Those of them, in this order, that have nothing in them."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..bench.tables import Table, markdown, seconds_text
 from ..data import atomic_path
+from ..data.paths import make_folder
 from .ablation import ABLATION
 from .page import machines
 from .records import CONDITIONS, PRIMARY
@@ -125,7 +126,7 @@ def write_ablation(
     chosen = {
         name: (record, chosen_entries(record, variations)) for name, record in records.items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / "ablation.md"
     with atomic_path(target) as temporary:
         temporary.write_text(ablation_page(chosen, command), encoding="utf-8")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
 from ..data.json_files import write_json
+from ..data.paths import make_folder
 from .breakdown import Breakdown, break_down, breakdown_table, contrast_text, measure_nuclei
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
@@ -188,7 +189,7 @@ def write_page(
     pathlib.Path
         Of the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = data_set.name
     entries = entries_of(record, [method.key for method in methods], settings.seeds_of)
     samples = evenly(pair_by_stem(data_set.test), settings.test_images)

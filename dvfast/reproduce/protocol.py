@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..bench.machine import describe
 from ..data import Sample, load_sample, pair_by_stem
+from ..data.paths import make_folder
 from ..errors import InputError
 from .data_sets import DataSet
 from .methods import Method
@@ -94,12 +95,7 @@ def prepare_output(output: Path, data_sets: Sequence[DataSet]) -> None:
             f"folders: came as {', '.join(names)}, expected different names; rename one, as "
             "records are called after them"
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be made the output folder: {error.strerror}; choose another"
-        ) from error
+    make_folder(output)
 
 
 def describe_images(samples: Sequence[Sample]) -> list[dict[str, Any]]:

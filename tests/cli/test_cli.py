@@ -141,6 +141,9 @@ def test_a_bad_image_is_named_and_the_others_are_done(
     assert "empty.png" in result.output
     assert "2 of 4 images failed" in result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"first.csv", "second.csv"}
+    failed = run("detect", tiles / "cut.png", "-o", tmp_path / "new" / "none", "--model", weights)
+    assert "1 of 1 images failed" in failed.output
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_images_must_not_share_an_output(tiles: Path, tmp_path: Path, weights: str) -> None:
