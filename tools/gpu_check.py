@@ -222,8 +222,10 @@ def same_bits(device: str) -> dict[str, bool]:
 
 
 def accuracy(device: str) -> dict[str, Any]:
-    from gpu_comparisons import deviations_from_float64
+    from gpu_comparisons import deviations_from_float64, taps_by_warpgroups
 
+    if wrong := taps_by_warpgroups(device):
+        raise RuntimeError(f"the head by warpgroups takes taps from wrong places: {wrong}")
     found = deviations_from_float64(device)
     most = 3 * found["exact"]["root_mean_square"]
     if any(f["root_mean_square"] > most for name, f in found.items() if "float32" in name):

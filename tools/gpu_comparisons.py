@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from typing import Any
 
@@ -136,6 +137,36 @@ def deviations_from_float64(device: str) -> dict[str, dict[str, float]]:
                 "largest": float(error.abs().max()),
             }
     return found
+
+
+def taps_by_warpgroups(device: str) -> dict[str, list[str]]:
+    """Taps that the head by warpgroups takes from a wrong place, by precision and layout.
+
+    (0, 0) alone wrong: the fields of the descriptors. Those right of the first column: matrices
+    that begin at a multiple of 16 bytes and not of 128.
+    """
+    wrong: dict[str, list[str]] = {}
+    torch.manual_seed(0)
+    net = dvfast.nn.DeepVotingNet(hidden=(16,)).to(device)
+    first = net.head[0]
+    if device == "cpu" or not engine_of(net).has_warpgroups:
+        return wrong
+    with torch.no_grad():
+        first.bias.zero_()
+        # Of voters a dilation apart, and (on 132 multiprocessors) next to one another in one axis.
+        for side in (32, 400):
+            image = torch.rand(3, side, side, device=device)
+            for y, x in itertools.product(range(5), repeat=2):
+                first.weight.zero_()
+                first.weight[:, :, y, x] = torch.randn(16, 32, device=device)
+                for precision in ("float32", "tf32", "bfloat16"):
+                    with head_by(False):
+                        expected = dvfast.scan(net, image, precision=precision)
+                    with head_by(True):
+                        votes = dvfast.scan(net, image, precision=precision)
+                    if not torch.allclose(votes, expected, rtol=1e-3, atol=1e-3):
+                        wrong.setdefault(f"{precision}, {side}", []).append(f"{y}, {x}")
+    return wrong
 
 
 def scans_by_matrices(device: str) -> None:

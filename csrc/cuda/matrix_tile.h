@@ -60,12 +60,17 @@ bool make_matrix_convolution(const FeaturesView<const typename Format<kPrecision
   return true;
 }
 
-// Whether what the current device runs of a kernel has matrix instructions. Code for older devices
-// has none, and newer ones run it too if it was kept as PTX.
+// Whether what the current device runs of a kernel was compiled for this compute capability (times
+// ten) or a later one. Code for older devices, which newer ones run too if it was kept as PTX,
+// lacks their matrix instructions.
 template <typename... Parameters>
-bool has_tensor_cores(void (*kernel)(Parameters...)) {
+bool is_compiled_for(int capability, void (*kernel)(Parameters...)) {
   cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 80;
+  if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) {
+    cudaGetLastError();  // told by the result, and not once more by whoever asks next
+    return false;
+  }
+  return attributes.ptxVersion >= capability;
 }
 
 // With more shared memory than kernels have unasked.

@@ -92,7 +92,7 @@ bool make_job(const TrunkLayerParams& params,
                                              params.dilation, &job->conv) &&
          make_places(input, output, params.pool_stride, params.pool_dilation, params.layer.outputs,
                      &job->places) &&
-         has_tensor_cores(sum_trunk_layer_by_matrices<kPrecision, Pooling::kNone>);
+         is_compiled_for(80, sum_trunk_layer_by_matrices<kPrecision, Pooling::kNone>);
 }
 
 template <MatrixPrecision kPrecision>

@@ -106,7 +106,7 @@ bool make_job(const VoteHeadParams& params,
          kChannelsPerVote * params.votes.num_votes <= kMostGroups * kGroup &&
          make_matrix_convolution<kPrecision>(features, params.layers[0], params.kernel_size,
                                              params.dilation, &job->conv) &&
-         has_tensor_cores(cast_votes_by_matrices<kPrecision, 1>);
+         is_compiled_for(80, cast_votes_by_matrices<kPrecision, 1>);
 }
 
 template <MatrixPrecision kPrecision>

@@ -1,8 +1,8 @@
 #include "matrix_tile.h"
 #include "matrix_votes.h"
 #include "shared_memory.h"
-#include "vote_grid.h"
 #include "vote_head_warpgroups.h"
+#include "voters_in_squares.h"
 #include "warpgroup.h"
 
 namespace dvfast {
@@ -15,51 +15,6 @@ namespace {
 //
 // For 64 x 128 x 16 multiply-adds of bfloat16, 64 clocks, an instruction reads 6 KB from shared
 // memory, which gives 8; the weights come in once for four squares, at 16 bytes a clock.
-constexpr int kSquare = 8;
-constexpr int kWarpgroups = 2;
-constexpr int kThreads = (kWarpgroups + 1) * kWarpgroup;
-constexpr int kRing = 4;
-constexpr int kMostSharedBytes = 227 * 1024;
-static_assert(kSquare * kSquare == kRowsOfWarpgroup, "");
-static_assert(kWarpgroupUnits == kColumnsOfWarpgroup, "");
-
-template <MatrixPrecision kPrecision>
-struct WarpgroupFormat : Format<kPrecision> {
-  using typename Format<kPrecision>::Number;
-  using Format<kPrecision>::kSplit;
-  static constexpr int kParts = kSplit ? 2 : 1;
-  static constexpr int kSquares = kSplit ? 1 : 2;  // of a warpgroup: what registers hold
-  static constexpr int kNumbers = kPieceBytes / sizeof(Number);
-  static constexpr int kSteps = steps_of_chunk(kPrecision);
-  static constexpr int kPartBytes = kSteps * kStepBytes * kWarpgroupUnits;
-  static constexpr int kChunkBytes = kParts * kPartBytes;
-};
-
-// One axis of the squares.
-struct Squares {
-  int64_t step;    // from voter to voter
-  int64_t phases;  // squares that lie in one another
-  int64_t count;   // of squares along the axis, in each phase
-  int side;        // of the map under a square
-  int tap;         // from tap to tap of that map
-};
-
-template <MatrixPrecision kPrecision>
-struct WarpgroupJob {
-  VoteHeadParams params;
-  FeaturesView<const typename Format<kPrecision>::Number> features;
-  MatrixConvolution conv;
-  Squares y, x;
-  int pieces;         // of a pixel
-  int plane_bytes;    // one piece of all pixels, and what keeps planes in different banks
-  int part_bytes;     // all planes
-  int chunks, tiles;  // of the depth, of the hidden units
-  int64_t works;
-};
-
-struct Barriers {
-  SharedBarrier full[kRing], empty[kRing];
-};
 
 // Which slot of the ring is next, and how often the ring has gone round.
 struct Slot {
@@ -72,21 +27,6 @@ struct Slot {
   }
 };
 
-// Its first voter, beyond all images for what is no square any more.
-template <MatrixPrecision kPrecision>
-__device__ __forceinline__ Voter square_at(const WarpgroupJob<kPrecision>& job, int64_t n) {
-  const auto voter_of = [&n](const Squares& squares) {
-    const int64_t square = n % squares.count;
-    n /= squares.count;
-    const int64_t phase = n % squares.phases;
-    n /= squares.phases;
-    return phase + square * kSquare * squares.step;
-  };
-  const int64_t x = voter_of(job.x);
-  const int64_t y = voter_of(job.y);
-  return {n, y, x};
-}
-
 // The map under a square: [part, piece, pixel, 16 bytes].
 template <MatrixPrecision kPrecision>
 __device__ __forceinline__ void load_square(const WarpgroupJob<kPrecision>& job, int64_t n,
@@ -95,22 +35,34 @@ __device__ __forceinline__ void load_square(const WarpgroupJob<kPrecision>& job,
   const auto& features = job.features;
   const Voter first = square_at(job, n);
   const int items = job.y.side * job.x.side * job.pieces;
-#pragma unroll 4
-  for (int i = threadIdx.x % kWarpgroup; i < items; i += kWarpgroup) {
-    const int piece = i % job.pieces;
-    const int pixel = i / job.pieces;
-    const int64_t y = first.i + job.y.step * (pixel / job.x.side);
-    const int64_t x = first.j + job.x.step * (pixel % job.x.side);
-    FourWords numbers{}, rests{};
-    if (first.b < features.batch && y < features.height && x < features.width) {
-      numbers = *reinterpret_cast<const FourWords*>(
-          features.data + first.b * features.batch_stride + y * features.y_stride +
-          x * features.x_stride + piece * F::kNumbers);
+  // Several at a time, all of them asked for before the first is stored.
+  constexpr int kAtOnce = 5;
+  for (int begin = threadIdx.x % kWarpgroup; begin < items; begin += kAtOnce * kWarpgroup) {
+    FourWords numbers[kAtOnce] = {};
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int i = begin + k * kWarpgroup;
+      const int piece = i % job.pieces;
+      const int pixel = i / job.pieces;
+      const int64_t y = first.i + job.y.step * (pixel / job.x.side);
+      const int64_t x = first.j + job.x.step * (pixel % job.x.side);
+      if (i < items && first.b < features.batch && y < features.height && x < features.width) {
+        numbers[k] = *reinterpret_cast<const FourWords*>(
+            features.data + first.b * features.batch_stride + y * features.y_stride +
+            x * features.x_stride + piece * F::kNumbers);
+      }
     }
-    if (!F::kBfloat16) round_to_tf32<F::kSplit>(numbers.words, rests.words);
-    auto* place = reinterpret_cast<FourWords*>(map + piece * job.plane_bytes + pixel * kPieceBytes);
-    *place = numbers;
-    if (F::kSplit) place[job.part_bytes / kPieceBytes] = rests;
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int i = begin + k * kWarpgroup;
+      if (i >= items) break;
+      FourWords rests{};
+      if (!F::kBfloat16) round_to_tf32<F::kSplit>(numbers[k].words, rests.words);
+      auto* place = reinterpret_cast<FourWords*>(map + i % job.pieces * job.plane_bytes +
+                                                 i / job.pieces * kPieceBytes);
+      *place = numbers[k];
+      if (F::kSplit) place[job.part_bytes / kPieceBytes] = rests;
+    }
   }
 }
 
@@ -304,60 +256,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-int64_t up(int64_t n, int64_t block) { return (n + block - 1) / block; }
-
-template <MatrixPrecision kPrecision>
-size_t shared_bytes(const WarpgroupJob<kPrecision>& job) {
-  using F = WarpgroupFormat<kPrecision>;
-  return size_t{kRing} * F::kChunkBytes + sizeof(Barriers) +
-         size_t{kWarpgroups} * F::kSquares * F::kParts * static_cast<size_t>(job.part_bytes);
-}
-
-// Of the current device.
-int64_t attribute(cudaDeviceAttr which) {
-  int device = 0, value = 0;
-  const bool known = cudaGetDevice(&device) == cudaSuccess &&
-                     cudaDeviceGetAttribute(&value, which, device) == cudaSuccess;
-  return known ? value : 0;
-}
-
-Squares squares_of(int64_t voters, int64_t step, int64_t dilation, int64_t kernel_size) {
-  const int64_t tap = dilation / step;
-  return {step, step, up(up(voters, step), kSquare),
-          static_cast<int>(kSquare + tap * (kernel_size - 1)), static_cast<int>(tap)};
-}
-
-// Squares of voters that are next to one another, or a dilation apart: whichever a device is done
-// with sooner, since borders of an image leave squares half empty; then what takes less memory.
-// False if neither has room.
-template <MatrixPrecision kPrecision>
-bool choose_squares(WarpgroupJob<kPrecision>* job) {
-  const VoteHeadParams& params = job->params;
-  const int64_t blocks = attribute(cudaDevAttrMultiProcessorCount);
-  const int64_t steps[2] = {params.dilation, 1};
-  int64_t least = -1;
-  for (const int64_t y_step : steps) {
-    for (const int64_t x_step : steps) {
-      WarpgroupJob<kPrecision> other = *job;
-      other.y = squares_of(params.votes.height, y_step, params.dilation, params.kernel_size);
-      other.x = squares_of(params.votes.width, x_step, params.dilation, params.kernel_size);
-      const int64_t plane = int64_t{other.y.side} * other.x.side * kPieceBytes + kStepBytes;
-      if (plane * other.pieces > kMostSharedBytes) continue;
-      other.plane_bytes = static_cast<int>(plane);
-      other.part_bytes = other.pieces * other.plane_bytes;
-      if (shared_bytes(other) > kMostSharedBytes) continue;
-      const int64_t squares =
-          params.votes.batch * other.y.phases * other.y.count * other.x.phases * other.x.count;
-      other.works = up(squares, kWarpgroups * WarpgroupFormat<kPrecision>::kSquares);
-      const int64_t rounds = up(other.works, blocks > 0 ? blocks : 1);
-      if (least >= 0 && rounds >= least) continue;
-      least = rounds;
-      *job = other;
-    }
-  }
-  return least >= 0;
-}
-
 template <MatrixPrecision kPrecision>
 bool make_job(const VoteHeadParams& params,
               const FeaturesView<const typename Format<kPrecision>::Number>& features,
@@ -379,7 +277,7 @@ bool make_job(const VoteHeadParams& params,
   job->chunks = static_cast<int>(up(steps, F::kSteps));
   job->tiles = static_cast<int>(up(params.layers[0].outputs, kWarpgroupUnits));
   return choose_squares(job) && attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-         has_tensor_cores(cast_votes_by_warpgroups<kPrecision, 1>);
+         is_compiled_for(90, cast_votes_by_warpgroups<kPrecision, 1>);
 }
 
 template <MatrixPrecision kPrecision>
@@ -393,6 +291,7 @@ cudaError_t start(const VoteHeadParams& params,
                           : cast_votes_by_warpgroups<kPrecision, 2>;
   // A block to a multiprocessor, for as long as there is work.
   const int64_t blocks = attribute(cudaDevAttrMultiProcessorCount);
+  if (blocks < 1) return cudaErrorNotSupported;
   return launch_with(shared_bytes(job), kernel,
                      static_cast<unsigned int>(job.works < blocks ? job.works : blocks), kThreads,
                      stream, job);
