@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <unordered_map>
 
@@ -25,13 +26,28 @@ struct Byte {
   Access reads[2];  // of two threads, if as many read: one of them is not the one that writes
 };
 
-// Most accesses are to whole cells: as long as all are, the first byte speaks for the others.
+// Most accesses are to whole cells, and told apart by byte only where one was not.
 struct Cell {
-  std::array<Byte, kBytesPerCell> bytes;
-  bool apart;
+  Byte whole;
+  std::unique_ptr<std::array<Byte, kBytesPerCell>> apart;
 };
+constexpr uint64_t kCellsPerPage = 256;
+using Page = std::array<Cell, kCellsPerPage>;
 
-std::unordered_map<uint64_t, Cell> cells;
+std::unordered_map<uint64_t, std::unique_ptr<Page>> pages;
+uint64_t latest_number;
+Page* latest = nullptr;
+
+Cell& cell_at(uint64_t number) {
+  const uint64_t page = number / kCellsPerPage;
+  if (latest == nullptr || page != latest_number) {
+    std::unique_ptr<Page>& found = pages[page];
+    if (!found) found = std::make_unique<Page>();
+    latest_number = page;
+    latest = found.get();
+  }
+  return (*latest)[number % kCellsPerPage];
+}
 
 // Whether `earlier` is certain to have happened before what the thread at `now` does.
 bool ordered(const Access& earlier, const Place& now) {
@@ -93,19 +109,26 @@ void access(const void* address, size_t bytes, bool write, bool is_volatile) {
   const uint64_t space = in_shared_memory(address) ? (uint64_t{now.place.block} + 1) << 48 : 0;
   const auto first = reinterpret_cast<uint64_t>(address), end = first + bytes;
   for (uint64_t begin = first - first % kBytesPerCell; begin < end; begin += kBytesPerCell) {
-    Cell& cell = cells[space ^ begin / kBytesPerCell];
+    Cell& cell = cell_at(space ^ begin / kBytesPerCell);
     const bool whole = first <= begin && begin + kBytesPerCell <= end;
-    if (!whole && !cell.apart) {
-      cell.bytes.fill(cell.bytes[0]);
-      cell.apart = true;
+    if (whole && !cell.apart) {
+      look_at(&cell.whole, now, write, address);
+      continue;
     }
-    for (size_t i = 0; i < (cell.apart ? kBytesPerCell : 1); ++i) {
-      if (first <= begin + i && begin + i < end) look_at(&cell.bytes[i], now, write, address);
+    if (!cell.apart) {
+      cell.apart = std::make_unique<std::array<Byte, kBytesPerCell>>();
+      cell.apart->fill(cell.whole);
+    }
+    for (size_t i = 0; i < kBytesPerCell; ++i) {
+      if (first <= begin + i && begin + i < end) look_at(&(*cell.apart)[i], now, write, address);
     }
   }
 }
 
-void forget_accesses() { cells = {}; }
+void forget_accesses() {
+  pages.clear();
+  latest = nullptr;
+}
 
 }  // namespace emulation
 
