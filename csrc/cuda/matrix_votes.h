@@ -1,8 +1,11 @@
 // From sums of hidden units, as matrix instructions leave them in a warp, to the logits of votes.
 #pragma once
 
+#include <type_traits>
+
 #include "../core/network.h"
 #include "matrix_tile.h"
+#include "vote_head_tensor_cores.h"
 
 namespace dvfast {
 
@@ -48,6 +51,22 @@ __device__ __forceinline__ void add_units(const float (&sums)[kRows][kBlocks][4]
         }
       }
     }
+  }
+}
+
+// use(precision, features), for what is done alike in every precision.
+template <typename Use>
+auto by_precision(const MatrixHeadParams& params, const Use& use) {
+  switch (params.precision) {
+    case MatrixPrecision::kBfloat16:
+      return use(std::integral_constant<MatrixPrecision, MatrixPrecision::kBfloat16>{},
+                 params.rounded);
+    case MatrixPrecision::kTf32:
+      return use(std::integral_constant<MatrixPrecision, MatrixPrecision::kTf32>{},
+                 params.head.features);
+    default:
+      return use(std::integral_constant<MatrixPrecision, MatrixPrecision::kFloat32>{},
+                 params.head.features);
   }
 }
 

@@ -300,25 +300,18 @@ cudaError_t start(const VoteHeadParams& params,
 }  // namespace
 
 bool has_warpgroup_vote_head(const MatrixHeadParams& params) {
-  WarpgroupJob<MatrixPrecision::kBfloat16> rounded{};
-  WarpgroupJob<MatrixPrecision::kTf32> unrounded{};
-  WarpgroupJob<MatrixPrecision::kFloat32> split{};
-  switch (params.precision) {
-    case MatrixPrecision::kBfloat16: return make_job(params.head, params.rounded, &rounded);
-    case MatrixPrecision::kTf32: return make_job(params.head, params.head.features, &unrounded);
-    default: return make_job(params.head, params.head.features, &split);
-  }
+  return by_precision(params, [&](auto precision, const auto& features) {
+    WarpgroupJob<precision.value> job{};
+    return make_job<precision.value>(params.head, features, &job);
+  });
 }
 
 cudaError_t launch_warpgroup_vote_head(const MatrixHeadParams& params, cudaStream_t stream) {
   const VoteHeadParams& head = params.head;
   if (count_voters(head) == 0 || head.votes.num_votes == 0) return cudaSuccess;
-  switch (params.precision) {
-    case MatrixPrecision::kBfloat16:
-      return start<MatrixPrecision::kBfloat16>(head, params.rounded, stream);
-    case MatrixPrecision::kTf32: return start<MatrixPrecision::kTf32>(head, head.features, stream);
-    default: return start<MatrixPrecision::kFloat32>(head, head.features, stream);
-  }
+  return by_precision(params, [&](auto precision, const auto& features) {
+    return start<precision.value>(head, features, stream);
+  });
 }
 
 }  // namespace dvfast
