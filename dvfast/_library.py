@@ -218,23 +218,19 @@ def _(
     return _fake_votes(features, num_votes, 5, dilation, 1)
 
 
-@torch.library.register_fake("dvfast::winograd_convolution")
+@torch.library.register_fake("dvfast::winograd_unet")
 def _(
-    maps: list[Tensor],
-    weight: Tensor,
-    bias: Tensor,
-    above: int,
-    below: int,
-    full: bool,
-    pooled: bool,
-) -> tuple[Tensor, Tensor]:
-    batch, rows, width, _ = maps[-1].shape
-    height = rows - above - below
-    outputs = bias.shape[0]
-    return (
-        maps[-1].new_empty(batch if full else 0, height, width, outputs),
-        maps[-1].new_empty(batch if pooled else 0, height // 2, width // 2, outputs),
-    )
+    image: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    widths: list[int],
+    finest: int,
+    num_votes: int,
+) -> Tensor:
+    height, width = rows.shape[0] >> finest, columns.shape[0] >> finest
+    return image.new_empty(image.shape[0], 3 * num_votes, height, width)
 
 
 def _fake_two_layers(
@@ -356,7 +352,7 @@ for _name in (
     "trunk_layer",
     "vote_head",
     "winograd_head",
-    "winograd_convolution",
+    "winograd_unet",
     "bfloat16_trunk_layer",
     "bfloat16_head",
     "matrix_trunk_layer",

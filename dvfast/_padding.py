@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["PADDINGS", "pad_image", "window"]
+__all__ = ["PADDINGS", "pad_image", "positions", "window"]
 
 PADDINGS = ("reflect", "replicate", "circular", "constant")
 
@@ -47,13 +47,25 @@ def window(image: Tensor, top: int, left: int, height: int, width: int, mode: st
     if mode != "circular" and 3 <= image.dim() <= 4 and max(margins) < shortest:
         return F.pad(image[..., rows.inside, columns.inside], margins, mode=mode)
     for dim, span in ((-2, rows), (-1, columns)):
-        position = torch.arange(span.first, span.first + span.length, device=image.device)
-        nearest = _nearest(position, span.size, mode)
-        image = image.index_select(dim, nearest)
+        there = positions(span.first, span.length, span.size, mode, image.device)
+        image = image.index_select(dim, there.clamp(min=0))
         if mode == "constant":
-            inside = (nearest == position).reshape([-1, 1] if dim == -2 else [-1])
-            image = torch.where(inside, image, 0)
+            image = torch.where((there >= 0).reshape([-1, 1] if dim == -2 else [-1]), image, 0)
     return image
+
+
+def positions(
+    first: int, length: int, size: int, mode: str, device: torch.device | None = None
+) -> Tensor:
+    """Which of ``size`` pixels stand at the places from ``first`` on; -1 where there are zeros."""
+    place = torch.arange(first, first + length, device=device)
+    if mode == "circular":
+        return place % size
+    if mode == "reflect":
+        period = max(2 * (size - 1), 1)
+        return (place % period).clamp(max=period - place % period)
+    nearest = place.clamp(0, size - 1)
+    return nearest if mode == "replicate" else torch.where(nearest == place, nearest, -1)
 
 
 class _Span:
@@ -65,13 +77,3 @@ class _Span:
         self.inside = slice(begin, max(begin, end))
         self.length_inside = max(0, end - begin)
         self.margins = (begin - first, first + length - end)
-
-
-def _nearest(position: Tensor, size: int, mode: str) -> Tensor:
-    """The pixel of the image that stands for one that may lie outside."""
-    if mode == "circular":
-        return position % size
-    if mode == "reflect":
-        period = max(2 * (size - 1), 1)
-        return (position % period).clamp(max=period - position % period)
-    return position.clamp(0, size - 1)

@@ -1,14 +1,19 @@
 """The scan engine of :class:`dvfast.nn.VotingUNet`: its convolutions by native kernels.
 
-``exact`` runs the direct kernel of ``csrc/core/network.h``, ``float32`` Winograd's algorithm of
-``csrc/core/winograd.h``. Maps are ``[B, h, w, C]``, their channels filled up with zeros.
+``exact`` runs the direct kernel of ``csrc/core/network.h``, layer by layer; ``float32`` Winograd's
+algorithm of ``csrc/core/winograd.h``, in one operator. Maps are ``[B, h, w, C]``, their channels
+filled up with zeros.
+
+Both take an image through all layers from top to bottom, a few rows at a time: what one layer makes
+the next one takes while it is in the cache, no row is computed twice, and of no map more rows are
+kept than are needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +22,15 @@ from torch.nn import functional as F
 from ._engines import PackedNetwork, kept, no_kernels, why_not_plain
 from ._library import ops
 from ._packing import CHANNEL_BLOCK, Convolution, pack_convolution, winograd_weight
+from ._padding import positions, window
+from ._rows import Rows
 from .nn import VotingUNet
 
 __all__ = ["UNetEngine", "unet_engine_of", "why_not_unet"]
 
-# Rows that are made at a time where a map is not kept, or copied: whole tiles of Winograd's
-# algorithm, and few enough to stay in the cache.
-_BAND_ROWS = 48
+# Pixels of the image that go in at a time, in `exact`: on a CPU for every thread, few enough for
+# what they make to stay in the cache.
+_PIXELS_AT_A_TIME = {"cpu": 24_000, "cuda": 400_000}
 
 
 class UNetEngine(PackedNetwork):
@@ -34,14 +41,11 @@ class UNetEngine(PackedNetwork):
         plain = net.folded()
         self.num_votes = net.num_votes
         self._grid = net.grid
-        self._first_vote = net.margin // net.output_stride
         self._finest = net.output_stride.bit_length() - 1
-        widths = net.channels
-        # An image is taken as it is, which the direct kernel can do.
-        self._first = _Block(plain.encoder[0], [net.in_channels], channel_block=1)
+        self._widths = widths = list(net.channels)
         self._encoder = [
             _Block(block, [width])
-            for block, width in zip(list(plain.encoder)[1:], widths[:-1], strict=True)
+            for block, width in zip(plain.encoder, [net.in_channels, *widths[:-1]], strict=True)
         ]
         levels = range(len(widths) - 1, self._finest, -1)
         self._decoder = [
@@ -52,133 +56,194 @@ class UNetEngine(PackedNetwork):
             Convolution(plain.head), [widths[self._finest]], CHANNEL_BLOCK
         )
 
-    def votes(self, image: Tensor, rows: slice, columns: slice, precision: str) -> Tensor:
-        """Some of the votes of ``net.dense(image, net.output_stride)``, ``[B, 3k, h, w]``."""
-        height, width = image.shape[2:]
-        whole = F.pad(image, (0, -width % self._grid, 0, -height % self._grid))
-        features = self._features(whole.permute(0, 2, 3, 1) - 0.5, precision == "exact")
-        wanted = features[:, self._first_vote :, self._first_vote :][:, rows, columns]
-        weight, bias, kernel_size = self._head
-        votes: Tensor = ops.vote_head(wanted, [weight], [bias], self.num_votes, kernel_size, 1, 1)
+    def votes(
+        self,
+        image: Tensor,
+        place: tuple[slice, slice],
+        columns: slice,
+        padding: str,
+        precision: str,
+    ) -> Iterator[Tensor]:
+        """Votes of ``net.dense`` at its own stride, over a window of an image, from top to bottom.
+
+        Parameters
+        ----------
+        image
+            ``[1, C, H, W]``.
+        place
+            Rows and columns of the window, which may lie outside; `padding` says what is there.
+        columns
+            Which columns of votes are wanted.
+        precision
+            ``"exact"`` or ``"float32"``.
+
+        Yields
+        ------
+        Tensor
+            ``[1, 3k, h, w]``, the next rows of votes.
+        """
+        margin = self._grid >> self._finest
+        wanted = slice(columns.start + margin, columns.stop + margin, columns.step)
+        if precision == "exact":
+            first = margin
+            for features in self._features(image, place, padding):
+                yield self._votes_of(features[:, first:, wanted])
+                first = max(0, first - features.shape[1])
+        else:
+            yield self._votes_by_winograd(image, place, padding)[:, :, margin:, wanted]
+
+    def _votes_by_winograd(self, image: Tensor, place: tuple[slice, slice], padding: str) -> Tensor:
+        pixels = image.permute(0, 2, 3, 1)
+        places = []
+        for span, size in zip(place, image.shape[2:], strict=True):
+            there = positions(span.start, span.stop - span.start, size, padding)
+            places.append(F.pad(there, (0, -len(there) % self._grid), value=-1))
+        votes: Tensor = ops.winograd_unet(
+            pixels, *places, *self._transformed, self._widths, self._finest, self.num_votes
+        )
         return votes
 
-    def _features(self, image: Tensor, exact: bool) -> Tensor:
-        """What the decoder makes of an image, pixel for pixel; see :class:`VotingUNet`."""
-        fine, pooled = self._first_level(image, exact)
-        skipped = [fine]
-        for block in self._encoder:
-            inner = block.first([pooled], exact).full
-            deepest = block is self._encoder[-1]
-            fine, pooled = block.second([inner], exact, pooled=not deepest)
-            skipped.append(fine)
-        features = skipped.pop()
-        for block in self._decoder:
-            inner = block.first([features, skipped.pop()], exact).full
-            features = block.second([inner], exact).full
-        return features
+    @cached_property
+    def _transformed(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights and biases as ``csrc/core/winograd.h`` has them."""
+        first, *inner = (
+            layer
+            for block in [*self._encoder, *self._decoder]
+            for layer in (block.first.packed, block.second.packed)
+        )
+        transformed = [winograd_weight(layer.weight, layer.kernel_size) for layer in inner]
+        weights = [first.weight, *transformed, self._head.weight]
+        return weights, [layer.bias for layer in (first, *inner, self._head)]
 
-    def _first_level(self, image: Tensor, exact: bool) -> _Maps:
-        """Its maps are the largest: they are made in bands, unless the decoder wants them again."""
-        first, second = self._first.first, self._first.second
-        height = image.shape[1]
-        if self._finest == 0:
-            return second([first.direct(_framed([image], 0, height))], exact, pooled=True)
-        bands = []
-        for begin in range(0, height, _BAND_ROWS):
-            end = min(height, begin + _BAND_ROWS)
-            above, below = min(1, begin), min(1, height - end)
-            inner = first.direct(_framed([image], begin - above, end + below))
-            bands.append(second([inner], exact, (above, below), full=False, pooled=True))
-        return _Maps(bands[0].full, torch.cat([band.pooled for band in bands], dim=1))
+    def _votes_of(self, features: Tensor) -> Tensor:
+        weight, bias, kernel_size = self._head
+        votes: Tensor = ops.vote_head(features, [weight], [bias], self.num_votes, kernel_size, 1, 1)
+        return votes
 
+    def _features(
+        self, image: Tensor, place: tuple[slice, slice], padding: str
+    ) -> Iterator[Tensor]:
+        """What the decoder makes of a window, row by row: its maps never exist as a whole."""
+        (top, bottom), (left, right) = ((span.start, span.stop) for span in place)
+        height, width = (-(-(span.stop - span.start) // self._grid) * self._grid for span in place)
+        seen, features, layers = self._layers(height)
+        threads = torch.get_num_threads() if image.is_cpu else 1
+        rows = max(2, threads * _PIXELS_AT_A_TIME[image.device.type] // width)
+        for begin in range(top, top + height, rows):
+            end = min(begin + rows, top + height)
+            count = max(0, min(end, bottom) - begin)
+            there = window(image, min(begin, bottom), left, count, right - left, padding)
+            beyond = (0, left + width - right, 0, end - begin - count)
+            seen.append(F.pad(there, beyond).permute(0, 2, 3, 1) - 0.5)
+            for layer in layers:
+                layer.go_on()
+            yield from features.between(0, features.end)
+            features.let_go(features.end)
 
-class _Maps(NamedTuple):
-    """The output of a convolution, and the maxima of every 2x2 pixels of it; or one of the two."""
+    def _layers(self, height: int) -> tuple[Rows, Rows, list[_Layer]]:
+        """The maps at either end, and all convolutions in between; see :class:`VotingUNet`."""
+        layers: list[_Layer] = []
 
-    full: Tensor
-    pooled: Tensor
+        def after(
+            block: _Block, maps: Sequence[Rows], level: int, *, full: bool, pooled: bool
+        ) -> tuple[Rows, Rows]:
+            inner, output = Rows(height >> level), Rows(height >> level)
+            maxima = Rows(height >> level + 1)
+            layers.append(_Layer(block.first, maps, inner, None))
+            layers.append(
+                _Layer(block.second, [inner], output if full else None, maxima if pooled else None)
+            )
+            return output, maxima
+
+        image = pooled = Rows(height)
+        deepest = len(self._encoder) - 1
+        skipped = []
+        for level, block in enumerate(self._encoder):
+            # Levels that the decoder does not come back to are only pooled.
+            features, pooled = after(
+                block, [pooled], level, full=level >= self._finest, pooled=level < deepest
+            )
+            skipped.append(features)
+        for block, level in zip(
+            self._decoder, range(deepest - 1, self._finest - 1, -1), strict=True
+        ):
+            features, _ = after(block, [features, skipped[level]], level, full=True, pooled=False)
+        return image, features, layers
 
 
 class _Block:
-    """Two convolutions, the first over maps of so many channels."""
+    """The weights of two convolutions, the first over maps of so many channels."""
 
-    def __init__(
-        self, block: nn.Module, widths: Sequence[int], channel_block: int = CHANNEL_BLOCK
-    ) -> None:
+    def __init__(self, block: nn.Module, widths: Sequence[int]) -> None:
         first, second = (m for m in block.modules() if isinstance(m, nn.Conv2d))
-        self.first = _Layer(first, widths, channel_block)
-        self.second = _Layer(second, [first.out_channels])
+        self.first = _Weights(first, widths)
+        self.second = _Weights(second, [first.out_channels])
+
+
+class _Weights:
+    """Of a 3x3 convolution over maps of so many channels that follow one another."""
+
+    def __init__(self, layer: nn.Conv2d, widths: Sequence[int]) -> None:
+        self.widths = list(widths)
+        self.packed = pack_convolution(Convolution(layer), widths, 1)
 
 
 class _Layer:
-    """A 3x3 convolution with zeros around its maps, and ReLU."""
+    """A 3x3 convolution with zeros around its maps, and ReLU, which follows them row by row.
+
+    One map of half the size is enlarged. The output goes to `full`, the maxima of every 2x2 pixels
+    of it to `pooled`.
+    """
 
     def __init__(
-        self, layer: nn.Conv2d, widths: Sequence[int], channel_block: int = CHANNEL_BLOCK
-    ) -> None:
-        self._packed = pack_convolution(Convolution(layer), widths, channel_block)
-
-    def __call__(
         self,
-        maps: Sequence[Tensor],
-        exact: bool,
-        around: tuple[int, int] = (0, 0),
-        *,
-        full: bool = True,
-        pooled: bool = False,
-    ) -> _Maps:
-        """Over maps side by side; one of half the size of the last is enlarged.
+        weights: _Weights,
+        maps: Sequence[Rows],
+        full: Rows | None,
+        pooled: Rows | None,
+    ) -> None:
+        self._weights = weights
+        self._height = maps[-1].height
+        # Rows of the output for a row of the map.
+        self._maps = [(x, self._height // x.height) for x in maps]
+        self._full, self._pooled = full, pooled
+        self._made = 0
 
-        The output begins so many rows below the first, and ends so many above the last.
-        """
-        above, below = around
-        if not exact:
-            weight, bias = self._transformed, self._packed.bias
-            return _Maps(
-                *ops.winograd_convolution(list(maps), weight, bias, above, below, full, pooled)
-            )
-        batch, rows, width, _ = maps[-1].shape
-        height = rows - above - below
+    def go_on(self) -> None:
+        """Make the rows that can be made."""
+        begin, end = self._made, min(factor * x.with_neighbours for x, factor in self._maps)
+        if end < self._height:
+            end = end // 2 * 2  # an even number, for pooling and enlarging
+        if begin == end:
+            return
+        above, below = min(1, begin), min(1, self._height - end)
+        maps = [
+            x.between(begin // factor - above, end // factor + below) for x, factor in self._maps
+        ]
+        self._make(self._framed(maps, above, below))
+        for x, factor in self._maps:
+            x.let_go(end // factor - 1)
+        self._made = end
 
-        def empty(wanted: bool, factor: int) -> Tensor:
-            shape = (batch if wanted else 0, height // factor, width // factor)
-            return maps[-1].new_empty(*shape, len(self._packed.bias))
+    def _framed(self, maps: Sequence[list[Tensor]], above: int, below: int) -> Tensor:
+        """Bands side by side, and zeros where there is neither a row above nor one below."""
+        parts = []
+        for bands, (_, factor), width in zip(maps, self._maps, self._weights.widths, strict=True):
+            part = torch.cat(bands, dim=1)[..., :width]
+            if factor > 1:
+                part = part.repeat_interleave(2, dim=2).repeat_interleave(2, dim=1)
+                part = part[:, above : part.shape[1] - below]
+            parts.append(part)
+        return F.pad(torch.cat(parts, dim=3), (0, 0, 1, 1, 1 - above, 1 - below))
 
-        result = _Maps(empty(full, 1), empty(pooled, 2))
-        for begin in range(0, height, _BAND_ROWS):
-            end = min(height, begin + _BAND_ROWS)
-            framed = _framed(maps, above + begin, above + end)
-            if full:
-                result.full[:, begin:end] = self.direct(framed)
-            if pooled:
-                maxima = (
-                    _pooled(result.full[:, begin:end]) if full else self.direct(framed, pooled=True)
-                )
-                result.pooled[:, begin // 2 : end // 2] = maxima
-        return result
-
-    def direct(self, framed: Tensor, pooled: bool = False) -> Tensor:
-        """In the order of sums of ``csrc/core/network.h``; what surrounds the map is part of it."""
-        output: Tensor = ops.trunk_layer(framed, *self._packed, 1, 2 if pooled else 0, 1)
-        return output
-
-    @cached_property
-    def _transformed(self) -> Tensor:
-        return winograd_weight(self._packed.weight, self._packed.kernel_size)
-
-
-def _framed(maps: Sequence[Tensor], begin: int, end: int) -> Tensor:
-    """What the output rows `begin` to `end` see of maps side by side, and zeros around them."""
-    height = maps[-1].shape[1]
-    first, last = max(begin - 1, 0), min(end + 1, height)
-    parts = []
-    for x in maps:
-        if x.shape[1] == height:
-            parts.append(x[:, first:last])
-        else:
-            coarse = x[:, first // 2 : -(-last // 2)].repeat_interleave(2, dim=2)
-            parts.append(coarse.repeat_interleave(2, dim=1)[:, first % 2 :][:, : last - first])
-    return F.pad(torch.cat(parts, dim=3), (0, 0, 1, 1, first - begin + 1, end + 1 - last))
+    def _make(self, framed: Tensor) -> None:
+        """In the order of sums of ``csrc/core/network.h``."""
+        pool_stride = 2 if self._full is None else 0
+        output: Tensor = ops.trunk_layer(framed, *self._weights.packed, 1, pool_stride, 1)
+        if self._full is not None:
+            self._full.append(output)
+        if self._pooled is not None:
+            self._pooled.append(output if pool_stride else _pooled(output))
 
 
 def _pooled(x: Tensor) -> Tensor:

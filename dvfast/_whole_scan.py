@@ -1,4 +1,4 @@
-"""Scanning by networks that are not made of patches: windows that overlap by all they reach."""
+"""Scanning by networks that are not made of patches: parts that overlap by all they reach."""
 
 from __future__ import annotations
 
@@ -10,33 +10,21 @@ import torch
 from torch import Tensor
 
 from ._padding import window
+from ._unet_engine import UNetEngine
 from .functional import hybrid_activation
 from .nn import VotingNetwork
 
-__all__ = ["VotesOf", "fill_by_windows", "votes_by_torch"]
+__all__ = ["fill_by_strips", "fill_by_windows"]
 
-# Of pixels with the margin around them, and of a dense pass at that stride, the votes of some rows
-# and columns.
-VotesOf = Callable[[Tensor, int, slice, slice], Tensor]
-
-# The side of a window, which bounds the memory. What overlaps is computed twice: for a network that
-# reaches 52 pixels, a third of the whole.
+# The side of a window, and rows and columns of a strip: they bound the memory. What overlaps is
+# computed twice: for a network that reaches 52 pixels, a third of the whole in windows, a tenth in
+# strips.
 _WINDOW = 640
-
-
-def votes_by_torch(net: VotingNetwork) -> VotesOf:
-    """By the network's own dense pass, through PyTorch."""
-
-    def votes_of(pixels: Tensor, stride: int, rows: slice, columns: slice) -> Tensor:
-        logits = net.dense(pixels.contiguous(memory_format=torch.channels_last), stride)
-        return hybrid_activation(logits[:, :, rows, columns].to(pixels))
-
-    return votes_of
+_STRIP = (4096, 1536)
 
 
 def fill_by_windows(
     net: VotingNetwork,
-    votes_of: VotesOf,
     images: Tensor,
     votes: Tensor,
     place: tuple[int, int, int],
@@ -45,13 +33,14 @@ def fill_by_windows(
 ) -> None:
     """Fill ``[B, 3k, h, w]`` with the votes of the pixels ``(top, left) + stride * i``.
 
-    The image is continued by the network's margin and by zeros beyond, wherever a window ends: the
-    votes do not depend on the windows but for rounding.
+    By the network's own dense pass, through PyTorch. The image is continued by the network's margin
+    and by zeros beyond, wherever a window ends: the votes do not depend on the windows but for
+    rounding.
     """
     top, left, stride = place
-    all_rows = _spans(net, top, votes.shape[2], images.shape[2], stride)
-    all_columns = _spans(net, left, votes.shape[3], images.shape[3], stride)
-    done = 0
+    all_rows = _spans(net, top, votes.shape[2], images.shape[2], stride, _WINDOW)
+    all_columns = _spans(net, left, votes.shape[3], images.shape[3], stride, _WINDOW)
+    report = _Report(votes, progress)
     for b in range(len(images)):
         for rows in all_rows:
             for columns in all_columns:
@@ -63,11 +52,65 @@ def fill_by_windows(
                     columns.length,
                     padding,
                 )
+                logits = net.dense(
+                    pixels.contiguous(memory_format=torch.channels_last), rows.dense_stride
+                )[:, :, rows.wanted, columns.wanted]
                 target = votes[b : b + 1, :, rows.votes, columns.votes]
-                target[:] = votes_of(pixels, rows.dense_stride, rows.wanted, columns.wanted)
-                done += target[0, 0].numel()
-                if progress is not None:
-                    progress(done / votes[:, 0].numel())
+                target[:] = hybrid_activation(logits.to(pixels))
+                report.made(target)
+
+
+def fill_by_strips(
+    net: VotingNetwork,
+    engine: UNetEngine,
+    precision: str,
+    images: Tensor,
+    votes: Tensor,
+    place: tuple[int, int, int],
+    padding: str,
+    progress: Callable[[float], object] | None,
+) -> None:
+    """The same by an engine, which takes an image from top to bottom, in strips of its columns."""
+    top, left, stride = place
+    all_rows = _spans(net, top, votes.shape[2], images.shape[2], stride, _STRIP[0])
+    all_columns = _spans(net, left, votes.shape[3], images.shape[3], stride, _STRIP[1])
+    report = _Report(votes, progress)
+    for b in range(len(images)):
+        for rows in all_rows:
+            for columns in all_columns:
+                first = 0
+                for made in engine.votes(
+                    images[b : b + 1],
+                    (rows.pixels, columns.pixels),
+                    columns.wanted,
+                    padding,
+                    precision,
+                ):
+                    # Those of them that are wanted, and where they go.
+                    start, stop, step = rows.wanted.start, rows.wanted.stop, rows.wanted.step
+                    skipped = max((start - first) % step, start - first)
+                    there = made[:, :, skipped : stop - first : step]
+                    begin = rows.votes.start + (first + skipped - start) // step
+                    target = votes[b : b + 1, :, begin : begin + there.shape[2], columns.votes]
+                    target[:] = there
+                    report.made(target)
+                    first += made.shape[2]
+                    if first >= stop:
+                        break
+
+
+class _Report:
+    """Tells how much of the votes is there."""
+
+    def __init__(self, votes: Tensor, progress: Callable[[float], object] | None) -> None:
+        self._total = votes[:, 0].numel()
+        self._progress = progress
+        self._done = 0
+
+    def made(self, votes: Tensor) -> None:
+        self._done += votes[:, 0].numel()
+        if self._progress is not None and votes.numel() > 0:
+            self._progress(self._done / self._total)
 
 
 @dataclass(frozen=True)
@@ -80,12 +123,19 @@ class _Span:
     wanted: slice
     votes: slice
 
+    @property
+    def pixels(self) -> slice:
+        return slice(self.first, self.first + self.length)
 
-def _spans(net: VotingNetwork, first: int, count: int, size: int, stride: int) -> list[_Span]:
-    """Windows over ``count`` voters from the pixel ``first`` on, of an image of ``size`` pixels."""
-    most = max(1, (_WINDOW - 2 * net.reach) // stride)
-    if size + 2 * net.margin <= _WINDOW:
+
+def _spans(
+    net: VotingNetwork, first: int, count: int, size: int, stride: int, limit: int | None
+) -> list[_Span]:
+    """Parts over ``count`` voters from the pixel ``first`` on, of an image of ``size`` pixels."""
+    if limit is None or size + 2 * net.margin <= limit:
         most = count
+    else:
+        most = max(1, (limit - 2 * net.reach) // stride)
     parts = math.ceil(count / most)
     # A network with a grid answers on its own grid; of that, every so many votes are wanted.
     dense_stride = stride if net.grid == 1 else net.output_stride

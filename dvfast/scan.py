@@ -17,8 +17,8 @@ from ._engine import Engine, engine_of, why_not
 from ._evaluating import evaluating
 from ._library import cpu_info
 from ._padding import PADDINGS, pad_image, window
-from ._unet_engine import unet_engine_of, why_not_unet
-from ._whole_scan import VotesOf, fill_by_windows, votes_by_torch
+from ._unet_engine import UNetEngine, unet_engine_of, why_not_unet
+from ._whole_scan import fill_by_strips, fill_by_windows
 from .errors import InputError
 from .functional import hybrid_activation
 from .nn import DeepVotingNet, VotingNetwork, VotingUNet
@@ -240,20 +240,23 @@ def _scan_windows(
     """Votes of the grid by a network that is not made of patches."""
     _check_windows(net, mode, precision)
     _check_grid(net, stride=grid.stride, top=grid.top, left=grid.left)
-    votes_of = _votes_of_windows(net, images.device.type, precision)
+    engine = _engine_of_windows(net, images.device.type, precision)
     votes = images.new_empty(images.shape[0], 3 * net.num_votes, grid.rows, grid.columns)
     place = (grid.top, grid.left, grid.stride)
     lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with evaluating(net), lower:
-        fill_by_windows(net, votes_of, images, votes, place, padding, progress)
+        if engine:
+            fill_by_strips(net, engine, precision, images, votes, place, padding, progress)
+        else:
+            fill_by_windows(net, images, votes, place, padding, progress)
     return votes
 
 
-def _votes_of_windows(net: VotingNetwork, device: str, precision: str) -> VotesOf:
-    """By the engine's kernels where they are what was asked for, or faster; else by PyTorch."""
+def _engine_of_windows(net: VotingNetwork, device: str, precision: str) -> UNetEngine | None:
+    """The engine where it is what was asked for, or faster; ``None``: PyTorch."""
     faster = precision == "float32" and device == "cpu" and isinstance(net, VotingUNet)
     if precision != "exact" and not faster:
-        return votes_by_torch(net)
+        return None
     if reason := why_not_unet(net):
         warnings.warn(
             f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
@@ -261,9 +264,8 @@ def _votes_of_windows(net: VotingNetwork, device: str, precision: str) -> VotesO
             RuntimeWarning,
             stacklevel=5,  # past _scan_windows, scan and the frame of no_grad
         )
-        return votes_by_torch(net)
-    engine = unet_engine_of(cast(VotingUNet, net))
-    return lambda pixels, _, rows, columns: engine.votes(pixels, rows, columns, precision)
+        return None
+    return unet_engine_of(cast(VotingUNet, net))
 
 
 @dataclass(frozen=True)

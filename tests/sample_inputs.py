@@ -16,7 +16,7 @@ INFERENCE = (
     "trunk_layer",
     "vote_head",
     "winograd_head",
-    "winograd_convolution",
+    "winograd_unet",
     "bfloat16_trunk_layer",
     "bfloat16_head",
     "matrix_trunk_layer",
@@ -37,6 +37,13 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
     last = numbers(6, 64), numbers(6)
     # Of 3xTF32: two panels, 18 chunks, two parts.
     matrix, last_matrix = (numbers(2, 18, 2, 2, 2, 32, 4), first[1]), (numbers(2, 8, 32), last[1])
+    # Two levels of 16 and 20 channels, down and up, and the votes.
+    places = [torch.tensor([-1, 0, 3, 2, 8, 5], device=device) for _ in range(2)]
+    inputs = (9 * 32, 64 * 16, 64 * 16, 64 * 20, 64 * 36, 64 * 16, 16)
+    unet = (
+        [numbers(1, count, 32) for count in inputs],
+        [numbers(32 if i in (2, 3) else 16) for i in range(7)],
+    )
     samples: list[tuple[Any, ...]] = []
     layouts = map_layouts(numbers(2, 9, 20, 32, dtype=dtype))
     wide = numbers(1, 18, 2, 2, 2, 128, 4)
@@ -56,10 +63,9 @@ def engine_inputs(name: str, device: torch.device) -> list[tuple[Any, ...]]:
                 (empty, [first[0]], [first[1]], 4, 3, 2, 1),
             ],
             "winograd_head": [(features, *first, *last, 2, 1), (empty, *first, *last, 2, 2)],
-            "winograd_convolution": [
-                ([features], *first, 1, 2, True, False),
-                ([features[:, :4, :10, :16], features[:, 1:, :, 16:]], *first, 0, 0, True, True),
-                ([empty], *first, 1, 0, False, True),
+            "winograd_unet": [
+                (features, *places, *unet, [16, 20], 0, 2),
+                (features, places[0], places[1][:0], *unet, [16, 20], 0, 2),
             ],
             "bfloat16_trunk_layer": [
                 (features, *first, 3, 1, 0, 1),

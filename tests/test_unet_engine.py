@@ -93,7 +93,7 @@ def test_exact_has_the_same_bits_in_any_window(
     whole = dvfast.scan(net, image, stride=output_stride)
     for size in (64, 97, 130):
         with monkeypatch.context() as patch:
-            patch.setattr(windows, "_WINDOW", size)
+            patch.setattr(windows, "_STRIP", (size, size))
             assert torch.equal(dvfast.scan(net, image, stride=output_stride), whole)
             strided = dvfast.scan(net, image, stride=3 * output_stride)
             assert torch.equal(strided, whole[:, :, ::3, ::3])
@@ -140,16 +140,12 @@ def test_every_image_of_a_batch_is_as_alone(net: VotingUNet, precision: str) -> 
         assert torch.equal(dvfast.scan(net, image, stride=2, precision=precision)[0], votes)
 
 
-@each_precision
-@pytest.mark.parametrize("rows", [6, 48, 96])
-def test_bands_of_the_first_level_have_no_seams(
-    net: VotingUNet, precision: str, rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pixels", [1, 130, 1000, 3000])
+def test_bands_have_no_seams(net: VotingUNet, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image = random_image(1, 3, 85, 60).to(net.head.weight.device)
-    monkeypatch.setattr(_unet_engine, "_BAND_ROWS", 10**6)
-    whole = dvfast.scan(net, image, stride=2, precision=precision)
-    monkeypatch.setattr(_unet_engine, "_BAND_ROWS", rows)
-    assert torch.equal(dvfast.scan(net, image, stride=2, precision=precision), whole)
+    whole = dvfast.scan(net, image, stride=2)
+    monkeypatch.setattr(_unet_engine, "_PIXELS_AT_A_TIME", {"cpu": pixels, "cuda": pixels})
+    assert torch.equal(dvfast.scan(net, image, stride=2), whole)
 
 
 @each_precision

@@ -37,21 +37,55 @@ constexpr int kUnetOutputs = winograd_outputs(kUnetKernel);
 
 constexpr int64_t kMaxUnetMaps = 2;
 
+// Rows of a map, of one image after the other. They may lie anywhere: a U-Net is run from top to
+// bottom, and of its maps there are never more than a few rows.
+template <typename T>
+struct RowsView {
+  T* const* rows;  // [batch, height]
+  int64_t height, x_stride;
+};
+
 // Convolution with zeros around the maps and ReLU. The channels of the maps follow one another, as
-// of one map; one of half the height and width is enlarged, a pixel to 2x2. The result, `height`
-// rows from the row `first_row` of the maps on, is written to `output`, or the maxima of every 2x2
-// pixels to `pooled`, or both; one that is not wanted has no data. Where something is enlarged the
-// first row is 0, and where something is pooled height and width are even.
+// of one map; one of half the height and width is enlarged, a pixel to 2x2. The result is written
+// to `output`, or the maxima of every 2x2 pixels to `pooled`, or both; one that is not wanted has
+// no rows. Where something is enlarged or pooled height and width are even.
 struct WinogradConvolutionParams {
   struct Map {
-    FeaturesView<const float> features;
+    RowsView<const float> pixels;  // their channels are filled up to kChannelBlock
+    int64_t channels;
+    int64_t above;  // rows before those of the output, counted after enlarging
     bool enlarged;
   };
   Map maps[kMaxUnetMaps];
   int64_t num_maps;
-  int64_t batch, first_row, height, width;
-  FeaturesView<float> output, pooled;
+  int64_t batch, height, width;
+  int64_t above, below;  // rows of the last map before and after those of the output
+  RowsView<float> output, pooled;
   PackedLayer layer;  // transformed: [panel, product, input channel, kPanelWidth]
+};
+
+constexpr int64_t kMaxUnetLevels = 8;
+
+// Images lie in [0, 1]; the first layer wants them about zero.
+constexpr float kImageCentre = 0.5f;
+
+// A U-Net from an image to votes. Level l has `widths[l]` channels and a pixel for every 2^l of the
+// image; there are votes for the pixels of the level `finest`.
+struct WinogradUnetParams {
+  struct Image {
+    const float* data;
+    int64_t channels, channel_stride, y_stride, x_stride;
+    // Which pixel stands at a place; where this is negative there are zeros.
+    const int64_t *rows, *columns;
+  };
+  Image image;
+  int64_t height, width;  // multiples of 2^(levels - 1)
+  int64_t levels, finest;
+  int64_t widths[kMaxUnetLevels];
+  // Two of every level on the way down, two of every level on the way up, the one that makes votes.
+  // All but the first and the last are transformed.
+  PackedLayer layers[4 * kMaxUnetLevels];
+  VotesView<float> votes;
 };
 
 }  // namespace dvfast

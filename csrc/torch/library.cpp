@@ -56,8 +56,8 @@ STABLE_TORCH_LIBRARY(dvfast, m) {
       "winograd_head(Tensor features, Tensor weight, Tensor bias, Tensor last_weight, "
       "Tensor last_bias, int num_votes, int dilation) -> Tensor");
   m.def(
-      "winograd_convolution(Tensor[] maps, Tensor weight, Tensor bias, int above, int below, "
-      "bool full, bool pooled) -> (Tensor output, Tensor maxima)");
+      "winograd_unet(Tensor image, Tensor rows, Tensor columns, Tensor[] weights, Tensor[] biases, "
+      "int[] widths, int finest, int num_votes) -> Tensor");
   m.def(
       "bfloat16_trunk_layer(Tensor features, Tensor weight, Tensor bias, int kernel_size, "
       "int dilation, int pool_stride, int pool_dilation) -> Tensor");

@@ -80,7 +80,7 @@ def _winograd_convolution() -> Work:
     layer = network.random_layer(64, 32, winograd_convolution.KERNEL, 0)
     packed = winograd.transformed(layer).packed(64)
     results = [np.zeros((1, 36 // n, 36 // n, 32), np.float32) for n in (1, 2)]
-    arguments = (maps, *packed, 0, *results)
+    arguments = (maps, *packed, [32, 32], 0, *results)
     return lambda m: m.winograd_convolution(*arguments, 0, m.winograd_convolution_tiles(*arguments))
 
 

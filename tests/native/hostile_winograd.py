@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from native import build, network, winograd, winograd_convolution
+from native import build, network, winograd, winograd_convolution, winograd_unet
 from native.hostile_network import one_short
 from native.network_cases import bits
 
@@ -48,7 +48,7 @@ def overrun_convolution(module: ModuleType, argument: str) -> None:
     }
     arrays[argument] = one_short(arrays[argument])
     coarse, fine, weight, bias, output, pooled = arrays.values()
-    module.winograd_convolution([coarse, fine], weight, bias, 0, output, pooled, 0, 4)
+    module.winograd_convolution([coarse, fine], weight, bias, [16, 16], 0, output, pooled, 0, 4)
 
 
 OVERRUNS = {
@@ -72,6 +72,9 @@ def digest(module: ModuleType) -> str:
         layout = network.sliced if i % 2 else np.asarray
         for result in convolution.run(module, layout=layout):
             results.update(bits(result))
+    for unet in winograd_unet.CASES:
+        votes, _ = unet.run(module, threads=2)
+        results.update(bits(votes))
     return results.hexdigest()
 
 

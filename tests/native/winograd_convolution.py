@@ -37,26 +37,37 @@ def winograd_convolution(
     So many rows above and below are only seen by the others.
     """
     batch, rows, width, _ = maps[-1].shape
-    weight, bias = winograd.transformed(layer).packed(sum(x.shape[3] for x in maps))
+    channels = [x.shape[3] for x in maps]
+    weight, bias = winograd.transformed(layer).packed(sum(channels))
 
     def empty(wanted: bool, factor: int) -> Array | None:
         shape = (batch, (rows - sum(around)) // factor, width // factor, len(bias))
         return layout(np.full(shape, np.nan, np.float32)) if wanted else None
 
     results = empty(full, 1), empty(pooled, 2)
-    arguments = ([layout(x) for x in maps], weight, bias, around[0], *results)
+    filled = [layout(_filled_up(x)) for x in maps]
+    arguments = (filled, weight, bias, channels, around[0], *results)
     for part in split(module.winograd_convolution_tiles(*arguments)):
         module.winograd_convolution(*arguments, *part)
     return [result for result in results if result is not None]
 
 
-def joined(maps: Sequence[Array]) -> Array:
+def _filled_up(values: Array) -> Array:
+    """With channels up to a whole block, in which nothing sensible stands."""
+    missing = -values.shape[3] % network.CHANNEL_BLOCK
+    return np.pad(values, ((0, 0), (0, 0), (0, 0), (0, missing)), constant_values=np.nan)
+
+
+def joined(maps: Sequence[Array], around: tuple[int, int] = (0, 0)) -> Array:
     """Side by side, those of half the size enlarged, a pixel to 2x2."""
-    width = maps[-1].shape[2]
-    factors = [width // x.shape[2] if width else 1 for x in maps]
-    return np.concatenate(
-        [x.repeat(n, axis=1).repeat(n, axis=2) for x, n in zip(maps, factors, strict=True)], axis=3
-    )
+    _, rows, width, _ = maps[-1].shape
+    parts = []
+    for x in maps:
+        if width and width != x.shape[2]:
+            above = around[0] % 2  # of two rows that were one only the lower is seen
+            x = x.repeat(2, axis=1).repeat(2, axis=2)[:, above : above + rows]
+        parts.append(x)
+    return np.concatenate(parts, axis=3)
 
 
 def framed(values: Array) -> Array:
@@ -93,10 +104,10 @@ class Convolution:
 
     @property
     def shapes(self) -> list[tuple[int, int, int, int]]:
-        height, width = self.size[0] + sum(self.around), self.size[1]
+        (height, width), (above, below) = self.size, self.around
         factors = [2 if self.enlarged and m == 0 else 1 for m in range(len(self.channels))]
         return [
-            (self.batch, height // n, width // n, channels)
+            (self.batch, height // n - (-above // n) - (-below // n), width // n, channels)
             for n, channels in zip(factors, self.channels, strict=True)
         ]
 
@@ -134,7 +145,7 @@ class Convolution:
     def expected(self) -> tuple[Array, Array]:
         """The output exactly, and how far rounding may lead away from it."""
         above, _ = self.around
-        there = framed(joined(self.maps))
+        there = framed(joined(self.maps, self.around))
         exact, _ = network.expected_trunk_layer(there, self.layer)
         # The first tile begins with the first row of the output.
         error = winograd.rounding_of_convolution(there[:, above:], self.layer, 1)
@@ -171,6 +182,16 @@ CASES: dict[str, list[Convolution]] = {
             ((9, side - 1), False),
         )
     ],
+    # Channels that only fill up a map are not there.
+    "channels that fill no block": [
+        Convolution(channels, 20, (9, 14), 2, around=(1, 1))
+        for channels in ((1,), (7,), (24,), (33,), (5, 20))
+    ]
+    + [
+        Convolution(channels, 16, size, enlarged=True)
+        for channels in ((20, 24), (40, 3))
+        for size in ((6, 8), (14, 20))
+    ],
     # A group has 28 tiles, a run of the convolution up to 14.
     "all numbers of tiles": [
         Convolution((16,), 16, (1, 1), batch) for batch in (*range(2, 32), 55, 56, 57, 85)
@@ -180,6 +201,12 @@ CASES: dict[str, list[Convolution]] = {
         Convolution((16,), 32, size, 2, around=around)
         for size in ((6, 8), (8, 7), (11, 14), (12, 14), (1, 13))
         for around in ((1, 0), (0, 1), (1, 1), (6, 2), (7, 12))
+    ]
+    + [
+        Convolution((16, 20), 32, size, 2, enlarged=enlarged, around=around)
+        for size in ((6, 8), (12, 14), (2, 20))
+        for around in ((1, 0), (0, 1), (1, 1), (3, 2))
+        for enlarged in (False, True)
     ],
     "not finite": [
         Convolution((16,), 48, (9, 13), special=True),

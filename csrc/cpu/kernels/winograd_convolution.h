@@ -26,17 +26,17 @@ class ConvolutionBand {
       : params_(params),
         tiles_(params),
         channels_(params.layer.inputs),
-        factors_(aligned_floats(kWinogradProducts * odd_lines(kTilesPerGroup * channels_))),
+        factors_(aligned_floats(kWinogradProducts * factor_step(kTilesPerGroup))),
         products_(aligned_floats(kWinogradProducts * kProductStep)) {}
 
   // Tiles [begin, end), at most kTilesPerGroup.
   void run(int64_t begin, int64_t end) {
-    const int64_t num_tiles = end - begin, factor_step = odd_lines(num_tiles * channels_);
+    const int64_t num_tiles = end - begin, step = factor_step(num_tiles);
     for (int64_t t = 0; t < num_tiles; ++t)
-      transform_tile(tile(begin + t), factors_.get() + t * channels_, factor_step);
+      transform_tile(tile(begin + t), factors_.get() + t * channels_, step);
     for (int64_t output = 0; output < params_.layer.outputs; output += kPanelWidth) {
       const int64_t width = std::min(kPanelWidth, params_.layer.outputs - output);
-      multiply_factors(factors_.get(), factor_step, num_tiles, channels_,
+      multiply_factors(factors_.get(), step, num_tiles, channels_,
                        params_.layer.weight + output * kWinogradProducts * channels_, width,
                        products_.get());
       for (int64_t t = 0; t < num_tiles; ++t)
@@ -46,37 +46,49 @@ class ConvolutionBand {
   }
 
  private:
-  UnetTile tile(int64_t index) const {
-    const int64_t row = index / tiles_.columns;
-    return {row / tiles_.rows, row % tiles_.rows * kUnetOutputs,
-            index % tiles_.columns * kUnetOutputs};
+  // Room for the channels that fill up the last tile.
+  int64_t factor_step(int64_t num_tiles) const {
+    return odd_lines(num_tiles * channels_ + kChannelBlock);
   }
 
-  // What a tile sees of all maps, with zeros around them.
+  // Column by column: pieces of the work are parts of the width.
+  UnetTile tile(int64_t index) const {
+    const int64_t column = index / tiles_.rows;
+    return {column / tiles_.columns, index % tiles_.rows * kUnetOutputs,
+            column % tiles_.columns * kUnetOutputs};
+  }
+
+  // What a tile sees of all maps, with zeros around them. Channels that only fill up a map are
+  // overwritten by what follows: the next map, the next tile.
   void transform_tile(const UnetTile& place, float* to, int64_t factor_step) const {
-    const int64_t top = params_.first_row + place.y - 1, left = place.x - 1;
-    const int64_t bottom = params_.maps[params_.num_maps - 1].features.height;
-    const bool inside = top >= 0 && left >= 0 && top + kWinogradInputs <= bottom &&
+    const int64_t top = place.y - 1, left = place.x - 1;
+    const int64_t bottom = params_.height + params_.below;
+    const bool inside = top >= -params_.above && left >= 0 && top + kWinogradInputs <= bottom &&
                         left + kWinogradInputs <= params_.width;
     for (int64_t m = 0; m < params_.num_maps; ++m) {
-      const auto& [features, enlarged] = params_.maps[m];
-      const float* image = features.data + place.b * features.batch_stride;
-      for (int64_t c = 0; c < features.channels; c += Simd::kLanes) {
-        const auto pixel = [&, shift = enlarged ? 1 : 0](int i, int j) {
-          return Simd::load(image + ((top + i) >> shift) * features.y_stride +
-                            ((left + j) >> shift) * features.x_stride + c);
-        };
+      const auto& map = params_.maps[m];
+      const int shift = map.enlarged ? 1 : 0;
+      const float* rows[kWinogradInputs];
+      for (int i = 0; i < kWinogradInputs; ++i) {
+        const bool exists = top + i >= -params_.above && top + i < bottom;
+        rows[i] = exists ? row_of(map.pixels, place.b, (map.above + top + i) >> shift) : nullptr;
+      }
+      int64_t columns[kWinogradInputs];
+      for (int j = 0; j < kWinogradInputs; ++j) {
+        const bool exists = left + j >= 0 && left + j < params_.width;
+        columns[j] = exists ? ((left + j) >> shift) * map.pixels.x_stride : -1;
+      }
+      for (int64_t c = 0; c < map.channels; c += Simd::kLanes) {
+        const auto pixel = [&](int i, int j) { return Simd::load(rows[i] + columns[j] + c); };
         const auto pixel_or_zero = [&](int i, int j) {
-          const bool exists =
-              top + i >= 0 && top + i < bottom && left + j >= 0 && left + j < params_.width;
-          return exists ? pixel(i, j) : Simd::zero();
+          return rows[i] && columns[j] >= 0 ? pixel(i, j) : Simd::zero();
         };
         if (inside)
           transform_inputs(pixel, to + c, factor_step);
         else
           transform_inputs(pixel_or_zero, to + c, factor_step);
       }
-      to += features.channels;
+      to += map.channels;
     }
   }
 
@@ -86,8 +98,9 @@ class ConvolutionBand {
     const auto take = [&](int i, const Vector(&row)[kUnetOutputs]) {
       const int64_t y = place.y + i;
       if (y >= params_.height) return;
-      if (params_.output.data) write_row(params_.output, place.b, y, place.x, output, row);
-      if (!params_.pooled.data) return;
+      if (params_.output.rows)
+        write_row(params_.output, params_.width, place.b, y, place.x, output, row);
+      if (!params_.pooled.rows) return;
       if (i % 2 == 0) {
         for (int j = 0; j < kUnetOutputs; ++j) upper[j] = row[j];
         return;
@@ -96,18 +109,22 @@ class ConvolutionBand {
       for (int j = 0; j < kUnetOutputs / 2; ++j)
         pooled[j] = Simd::pool(Simd::pool(Simd::pool(upper[2 * j], upper[2 * j + 1]), row[2 * j]),
                                row[2 * j + 1]);
-      write_row(params_.pooled, place.b, y / 2, place.x / 2, output, pooled);
+      write_row(params_.pooled, params_.width / 2, place.b, y / 2, place.x / 2, output, pooled);
     };
     transform_products<kUnetOutputs>(products, params_.layer.bias + output, take);
   }
 
   template <int kCount>
-  static DVFAST_INLINE void write_row(const FeaturesView<float>& map, int64_t b, int64_t y,
-                                      int64_t x, int64_t output,
-                                      const Simd::Vector (&row)[kCount]) {
-    float* to = map.data + b * map.batch_stride + y * map.y_stride + x * map.x_stride + output;
+  DVFAST_INLINE void write_row(const RowsView<float>& map, int64_t width, int64_t b, int64_t y,
+                               int64_t x, int64_t output, const Simd::Vector (&row)[kCount]) const {
+    float* to = row_of(map, b, y) + x * map.x_stride + output;
     for (int j = 0; j < kCount; ++j)
-      if (x + j < map.width) Simd::store(to + j * map.x_stride, row[j]);
+      if (x + j < width) Simd::store(to + j * map.x_stride, row[j]);
+  }
+
+  template <typename T>
+  static T* row_of(const RowsView<T>& map, int64_t b, int64_t y) {
+    return map.rows[b * map.height + y];
   }
 
   const WinogradConvolutionParams& params_;
