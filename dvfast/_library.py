@@ -69,6 +69,11 @@ def arithmetic_peak(unit: Literal["vector", "matrix"], threads: int, rounds: int
     return peak
 
 
+def release_memory() -> None:
+    """Give back what this thread keeps of the memory that the CPU's kernels worked in."""
+    ctypes.CDLL(str(_PATH)).dvfast_release_memory()
+
+
 def grid_length(size: int, stride: int, offset: float) -> int:
     """How many of the pixels ``offset + stride * i`` lie in an image of ``size`` pixels."""
     return max(0, (size - 1 - math.ceil(offset)) // stride + 1)

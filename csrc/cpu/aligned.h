@@ -20,8 +20,10 @@ class SpareMemory {
   SpareMemory() = default;
   SpareMemory(const SpareMemory&) = delete;
   SpareMemory& operator=(const SpareMemory&) = delete;
-  ~SpareMemory() {
-    for (const Block& block : blocks_) release(block.data);
+  ~SpareMemory() { release_all(); }
+
+  void release_all() {
+    for (Block& block : blocks_) release(std::exchange(block, {}).data);
   }
 
   static SpareMemory& of_this_thread() {

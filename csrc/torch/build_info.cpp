@@ -1,6 +1,7 @@
 // How the binary was built, as JSON, for dvfast.build_info(), and what it runs on.
 #include <torch/headeronly/version.h>
 
+#include "../cpu/aligned.h"
 #include "../cpu/arithmetic_peak.h"
 #include "../cpu/bfloat16_network.h"
 #include "../cpu/instruction_set.h"
@@ -33,4 +34,8 @@ extern "C" __attribute__((visibility("default"))) double dvfast_arithmetic_peak(
   using dvfast::ArithmeticUnit;
   return dvfast::arithmetic_peak(matrix ? ArithmeticUnit::kMatrix : ArithmeticUnit::kVector,
                                  threads, rounds);
+}
+
+extern "C" __attribute__((visibility("default"))) void dvfast_release_memory() {
+  dvfast::SpareMemory::of_this_thread().release_all();
 }

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from .._library import arithmetic_peak, cpu_info
+from .._library import arithmetic_peak, cpu_info, release_memory
 from .contest import Unit
 
 __all__ = ["describe", "limit", "peak_memory", "wait"]
@@ -89,7 +89,9 @@ def _peak_of_one_run(run: Callable[[], Any], device: torch.device) -> int | None
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
+        # What was used before is not there to be used again.
+        release_memory()
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         before = _status("VmRSS")
         result = run()
