@@ -91,7 +91,7 @@ class WinogradUnet {
 
   // parallel(n, f) calls f(i) for all i of [0, n).
   template <typename Parallel>
-  void run(float* workspace, const Parallel& parallel) {
+  void run(float* workspace, Parallel& parallel) {
     for (RowRing& ring : rings_) {
       ring.begin_again();
       ring.lie_at(workspace);
@@ -128,9 +128,10 @@ class WinogradUnet {
     int64_t made;
   };
 
-  // Tiles that a layer makes at a time, for every thread: as many as are multiplied together. The
-  // coarser the level, the more rows of the finer ones wait until it has so many; there fewer do.
-  static constexpr int64_t kTilesAtATime = 28;
+  // Tiles that are multiplied together, and how many such groups a layer makes at a time, for every
+  // thread: with more than one, threads can help another that was held up. The coarser the level,
+  // the more rows of the finer ones wait until it has enough; there fewer do.
+  static constexpr int64_t kTilesInGroup = 28, kGroupsAtATime = 3;
   static constexpr int64_t kCoarseTilesAtATime = 14, kMostCoarseTiles = 112;
   static constexpr int64_t kFirstCoarseLevel = 2;
 
@@ -146,7 +147,7 @@ class WinogradUnet {
     const int64_t width = params_.width >> level;
     const int64_t tiles_in_row = (width + kUnetOutputs - 1) / kUnetOutputs;
     const int64_t tiles = level < kFirstCoarseLevel
-                              ? threads_ * kTilesAtATime
+                              ? threads_ * kTilesInGroup * kGroupsAtATime
                               : std::min(threads_ * kCoarseTilesAtATime, kMostCoarseTiles);
     const int64_t rows = (tiles + tiles_in_row - 1) / tiles_in_row;
     steps_.push_back({kind, layer, std::move(inputs), output, pooled, params_.height >> level,
@@ -184,7 +185,7 @@ class WinogradUnet {
   }
 
   template <typename Parallel>
-  void make_layer(const Step& step, int64_t begin, int64_t end, const Parallel& parallel) {
+  void make_layer(const Step& step, int64_t begin, int64_t end, Parallel& parallel) {
     WinogradConvolutionParams params{};
     params.num_maps = static_cast<int64_t>(step.inputs.size());
     params.batch = 1;
@@ -212,7 +213,7 @@ class WinogradUnet {
     params.pooled = rows_of(step.pooled, begin / 2, end / 2, pooled);
     const int64_t tiles = winograd_convolution_tiles(params);
     // As many pieces for every thread, and none that ends with a few tiles.
-    int64_t pieces = (tiles + kTilesAtATime - 1) / kTilesAtATime;
+    int64_t pieces = (tiles + kTilesInGroup - 1) / kTilesInGroup;
     pieces = (pieces + threads_ - 1) / threads_ * threads_;
     parallel(pieces, [&](int64_t i) {
       winograd_convolution(params, tiles * i / pieces, tiles * (i + 1) / pieces);

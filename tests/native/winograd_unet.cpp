@@ -31,9 +31,10 @@ void define_winograd_unet(py::module_& m) {
           params.votes = votes_view<float>(votes);
           WinogradUnet unet(params, threads);
           const std::unique_ptr<float[]> workspace(new float[unet.workspace()]);
-          unet.run(workspace.get(), [&](int64_t total, const auto& f) {
+          const auto in_turn = [&](int64_t total, const auto& f) {
             for (int64_t i = 0; i < total; ++i) f(backwards ? total - 1 - i : i);
-          });
+          };
+          unet.run(workspace.get(), in_turn);
           return unet.workspace();
         });
 }
