@@ -63,7 +63,7 @@ def scan(
 
     The image is padded by half a patch and all convolutions are valid, so that both modes give the
     same votes at every pixel, borders included. A network that is not made of patches, such as a
-    :class:`dvfast.nn.VotingUNet`, is run over windows that overlap by all it reaches.
+    :class:`dvfast.nn.VotingUNet`, is run over parts that overlap by all it reaches.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ class WinogradUnet {
 
   // parallel(n, f) calls f(i) for all i of [0, n).
   template <typename Parallel>
-  void run(float* workspace, Parallel& parallel) {
+  void run(float* workspace, const Parallel& parallel) {
     for (RowRing& ring : rings_) {
       ring.begin_again();
       ring.lie_at(workspace);
@@ -131,7 +131,7 @@ class WinogradUnet {
   // Tiles that are multiplied together, and how many such groups a layer makes at a time, for every
   // thread: with more than one, threads can help another that was held up. The coarser the level,
   // the more rows of the finer ones wait until it has enough; there fewer do.
-  static constexpr int64_t kTilesInGroup = 28, kGroupsAtATime = 3;
+  static constexpr int64_t kTilesInGroup = 28, kGroupsAtATime = 6;
   static constexpr int64_t kCoarseTilesAtATime = 14, kMostCoarseTiles = 112;
   static constexpr int64_t kFirstCoarseLevel = 2;
 
@@ -185,7 +185,7 @@ class WinogradUnet {
   }
 
   template <typename Parallel>
-  void make_layer(const Step& step, int64_t begin, int64_t end, Parallel& parallel) {
+  void make_layer(const Step& step, int64_t begin, int64_t end, const Parallel& parallel) {
     WinogradConvolutionParams params{};
     params.num_maps = static_cast<int64_t>(step.inputs.size());
     params.batch = 1;

@@ -118,7 +118,6 @@ PYBIND11_MODULE(dvfast_kernels, m) {
   define_winograd(m);
   define_winograd_convolution(m);
   define_winograd_unet(m);
-  define_crew(m);
   define_bfloat16(m);
 }
 
