@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -37,27 +38,22 @@ def fill_by_windows(
     and by zeros beyond, wherever a window ends: the votes do not depend on the windows but for
     rounding.
     """
-    top, left, stride = place
-    all_rows = _spans(net, top, votes.shape[2], images.shape[2], stride, _WINDOW)
-    all_columns = _spans(net, left, votes.shape[3], images.shape[3], stride, _WINDOW)
     report = _Report(votes, progress)
-    for b in range(len(images)):
-        for rows in all_rows:
-            for columns in all_columns:
-                pixels = window(
-                    images[b : b + 1],
-                    rows.first,
-                    columns.first,
-                    rows.length,
-                    columns.length,
-                    padding,
-                )
-                logits = net.dense(
-                    pixels.contiguous(memory_format=torch.channels_last), rows.dense_stride
-                )[:, :, rows.wanted, columns.wanted]
-                target = votes[b : b + 1, :, rows.votes, columns.votes]
-                target[:] = hybrid_activation(logits.to(pixels))
-                report.made(target)
+    for b, rows, columns in _parts(net, images, votes, place, (_WINDOW, _WINDOW)):
+        pixels = window(
+            images[b : b + 1],
+            rows.first,
+            columns.first,
+            rows.length,
+            columns.length,
+            padding,
+        )
+        logits = net.dense(pixels.contiguous(memory_format=torch.channels_last), rows.dense_stride)[
+            :, :, rows.wanted, columns.wanted
+        ]
+        target = votes[b : b + 1, :, rows.votes, columns.votes]
+        target[:] = hybrid_activation(logits.to(pixels))
+        report.made(target)
 
 
 def fill_by_strips(
@@ -71,32 +67,27 @@ def fill_by_strips(
     progress: Callable[[float], object] | None,
 ) -> None:
     """The same by an engine, which takes an image from top to bottom, in strips of its columns."""
-    top, left, stride = place
-    all_rows = _spans(net, top, votes.shape[2], images.shape[2], stride, _STRIP[0])
-    all_columns = _spans(net, left, votes.shape[3], images.shape[3], stride, _STRIP[1])
     report = _Report(votes, progress)
-    for b in range(len(images)):
-        for rows in all_rows:
-            for columns in all_columns:
-                first = 0
-                for made in engine.votes(
-                    images[b : b + 1],
-                    (rows.pixels, columns.pixels),
-                    columns.wanted,
-                    padding,
-                    precision,
-                ):
-                    # Those of them that are wanted, and where they go.
-                    start, stop, step = rows.wanted.start, rows.wanted.stop, rows.wanted.step
-                    skipped = max((start - first) % step, start - first)
-                    there = made[:, :, skipped : stop - first : step]
-                    begin = rows.votes.start + (first + skipped - start) // step
-                    target = votes[b : b + 1, :, begin : begin + there.shape[2], columns.votes]
-                    target[:] = there
-                    report.made(target)
-                    first += made.shape[2]
-                    if first >= stop:
-                        break
+    for b, rows, columns in _parts(net, images, votes, place, _STRIP):
+        first = 0
+        for made in engine.votes(
+            images[b : b + 1],
+            (rows.pixels, columns.pixels),
+            columns.wanted,
+            padding,
+            precision,
+        ):
+            # Those of them that are wanted, and where they go.
+            start, stop, step = rows.wanted.start, rows.wanted.stop, rows.wanted.step
+            skipped = max((start - first) % step, start - first)
+            there = made[:, :, skipped : stop - first : step]
+            begin = rows.votes.start + (first + skipped - start) // step
+            target = votes[b : b + 1, :, begin : begin + there.shape[2], columns.votes]
+            target[:] = there
+            report.made(target)
+            first += made.shape[2]
+            if first >= stop:
+                break
 
 
 class _Report:
@@ -128,14 +119,28 @@ class _Span:
         return slice(self.first, self.first + self.length)
 
 
+def _parts(
+    net: VotingNetwork,
+    images: Tensor,
+    votes: Tensor,
+    place: tuple[int, int, int],
+    limits: tuple[int, int],
+) -> Iterator[tuple[int, _Span, _Span]]:
+    """Images, and rows and columns of each, no more pixels of either than the limits."""
+    *first, stride = place
+    rows, columns = (
+        _spans(net, first[i], votes.shape[2 + i], images.shape[2 + i], stride, limits[i])
+        for i in range(2)
+    )
+    return itertools.product(range(len(images)), rows, columns)
+
+
 def _spans(
-    net: VotingNetwork, first: int, count: int, size: int, stride: int, limit: int | None
+    net: VotingNetwork, first: int, count: int, size: int, stride: int, limit: int
 ) -> list[_Span]:
     """Parts over ``count`` voters from the pixel ``first`` on, of an image of ``size`` pixels."""
-    if limit is None or size + 2 * net.margin <= limit:
-        most = count
-    else:
-        most = max(1, (limit - 2 * net.reach) // stride)
+    in_one = size + 2 * net.margin <= limit
+    most = count if in_one else max(1, (limit - 2 * net.reach) // stride)
     parts = math.ceil(count / most)
     # A network with a grid answers on its own grid; of that, every so many votes are wanted.
     dense_stride = stride if net.grid == 1 else net.output_stride
