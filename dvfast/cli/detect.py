@@ -49,6 +49,11 @@ _FORMATS = ("csv", "geojson", "png")
     metavar="TOP LEFT HEIGHT WIDTH",
     help="Only the nuclei within this part, in pixels at full resolution.",
 )
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Leave out images whose files are all there, such as those of a run that was stopped.",
+)
 @detection_options
 def detect(
     images: tuple[str, ...],
@@ -56,6 +61,7 @@ def detect(
     formats: tuple[str, ...],
     mode: Literal["fast", "sliding"],
     region: tuple[int, int, int, int] | None,
+    skip_existing: bool,
     weights: str,
     stride: int | None,
     precision: Precision,
@@ -74,10 +80,13 @@ def detect(
     cannot be read is reported, the others are done, and the exit code is 1.
 
     Slides (SVS, NDPI, MRXS, SCN, BIF, VMS, large TIFF files) are read and worked on tile by tile,
-    at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`.
+    at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`. Until a
+    slide is done, what was found lies in a file that ends in .unfinished, and the same command goes
+    on from there.
     """
     from ..data import list_images
     from ..data.paths import check_target, make_folder, remove_empty
+    from ..detection import SlideResult
     from ..scan import check_precision
 
     paths = list_images(images, slides=True)
@@ -94,7 +103,8 @@ def detect(
     _refuse_equal_stems(paths)
     if single:
         check_target(output)
-    _refuse_to_overwrite(paths, _targets(paths, output, () if single else formats or _FORMATS))
+    targets = [[output]] if single else [_targets(path, output, formats) for path in paths]
+    _refuse_to_overwrite(paths, [target for several in targets for target in several])
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, mode, stride)
     made = [] if single else make_folder(output)
@@ -103,13 +113,18 @@ def detect(
     _warn_of_unit(detector, pixel_size, console)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=len(paths))
-        for done, path in enumerate(paths):
+        for done, (path, files) in enumerate(zip(paths, targets, strict=True)):
+            if skip_existing and all(file.exists() for file in files):
+                click.echo(f"{path}: done before")
+                continue
+            unfinished = files[0].with_suffix(".unfinished")
             try:
                 result = _detect(
                     detector,
                     path,
                     mode,
                     region,
+                    unfinished,
                     console,
                     stride=stride,
                     precision=precision,
@@ -118,15 +133,18 @@ def detect(
                     pixel_size=pixel_size,
                     progress=partial(_advance, progress, task, done),
                 )
-                if single:
-                    result.save(output)
-                else:
-                    for extension in formats or _FORMATS:
-                        result.save(output / f"{path.stem}.{extension}")
+                for file in files:
+                    result.save(file)
+                if isinstance(result, SlideResult):
+                    unfinished.unlink()
                 click.echo(f"{path}: {len(result)} nuclei")
             except InputError as error:
                 failed += 1
-                console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+                _tell(console, f"Error: {error}", "red")
+            except KeyboardInterrupt:
+                if unfinished.exists():
+                    _tell(console, f"{path}: stopped; the same command goes on from {unfinished}")
+                raise
     if failed:
         remove_empty(made)
         raise click.ClickException(f"{failed} of {len(paths)} images failed")
@@ -216,13 +234,12 @@ def _radius_of(detector: Detector, pixel_size: float | None) -> float:
 
 def _warn_of_unit(detector: Detector, pixel_size: float | None, console: Console) -> None:
     if None not in (pixel_size, detector.pixel_size) and not detector.knows_micrometres:
-        console.print(
+        _tell(
+            console,
             f"--pixel-size: {pixel_size:g} is not taken for micrometres, as nobody knows how large "
             "the pixels were that these weights learnt from: 1 is an image like theirs, 0.5 one "
             "whose nuclei are twice as many pixels wide",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
+            "yellow",
         )
 
 
@@ -231,6 +248,7 @@ def _detect(
     path: Path,
     mode: Literal["fast", "sliding"],
     region: tuple[int, int, int, int] | None,
+    unfinished: Path,
     console: Console,
     **how: Any,
 ) -> DetectionResult | SlideResult:
@@ -243,8 +261,10 @@ def _detect(
         if mode != "fast":
             raise InputError(f"{path}: mode {mode!r} is for images and not for slides; use 'fast'")
         if how["pixel_size"] is None and (doubt := _doubt_of_scale(detector, slide)):
-            console.print(f"{path}: {doubt}", style="yellow", markup=False, soft_wrap=True)
-        return detector.detect_slide(slide, region=region, **how)
+            _tell(console, f"{path}: {doubt}", "yellow")
+        if unfinished.exists():
+            _tell(console, f"{path}: goes on from {unfinished}")
+        return detector.detect_slide(slide, region=region, checkpoint=unfinished, **how)
 
 
 def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
@@ -263,14 +283,17 @@ def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
     return None
 
 
+def _tell(console: Console, text: str, style: str | None = None) -> None:
+    """On a line of its own, whatever its length and its brackets."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
 def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:
     progress.update(task, completed=done + share)
 
 
-def _targets(paths: list[Path], output: Path, formats: Sequence[str]) -> list[Path]:
-    if not formats:
-        return [output]
-    return [output / f"{path.stem}.{extension}" for path in paths for extension in formats]
+def _targets(path: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
+    return [folder / f"{path.stem}.{extension}" for extension in formats or _FORMATS]
 
 
 def _refuse_to_overwrite(paths: list[Path], targets: list[Path]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .paths import atomic_path
 
-__all__ = ["read_record", "write_json"]
+__all__ = ["differences", "read_record", "write_json"]
 
 
 def read_record(
@@ -48,3 +49,12 @@ def write_json(
     with atomic_path(path) as temporary:
         text = json.dumps(document, indent=indent, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Which values differ, in words; empty if none do."""
+    return ", ".join(
+        f"{name} was {theirs.get(name)!r}, is {ours.get(name)!r}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    )

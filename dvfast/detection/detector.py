@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,13 +24,12 @@ from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
 from .finding import find_nuclei
 from .result import DetectionResult, SlideResult
+from .scale import check_pixel_size, scale_between
 from .settings import DetectionSettings
 from .slide import detect_tiles
 from .tiling import Region, View, checked_region
 
 __all__ = ["Detector"]
-
-_MOST_SCALED = 64  # beyond, sizes are in another unit than they should be
 
 
 class Detector:
@@ -70,7 +68,7 @@ class Detector:
         description: dict[str, Any] | None = None,
     ) -> None:
         for name, size in (("pixel_size", pixel_size), ("image_pixel_size", image_pixel_size)):
-            _check_pixel_size(name, size)
+            check_pixel_size(name, size)
         self.net = net.eval()
         self.settings = settings or DetectionSettings()
         self.pixel_size = pixel_size
@@ -201,7 +199,7 @@ class Detector:
         InputError
             If `pixel_size` is no size, scales beyond reason, or the model's own is not known.
         """
-        _check_pixel_size("pixel_size", pixel_size)
+        check_pixel_size("pixel_size", pixel_size)
         size = pixel_size or self.image_pixel_size
         if self.pixel_size is None:
             if pixel_size is not None:
@@ -210,13 +208,7 @@ class Detector:
                     "the image yourself and leave pixel_size out"
                 )
             return 1.0
-        scale = size / self.pixel_size if size else 1.0
-        if not 1 / _MOST_SCALED <= scale <= _MOST_SCALED:
-            raise InputError(
-                f"pixel_size: came as {size:g}, which scales images by {scale:.3g}, expected "
-                f"between 1/{_MOST_SCALED} and {_MOST_SCALED}; it is in micrometres"
-            )
-        return scale
+        return scale_between(size, self.pixel_size) if size else 1.0
 
     @torch.no_grad()
     def detect(
@@ -294,6 +286,7 @@ class Detector:
         pixel_size: float | None = None,
         tile_size: int = 4096,
         progress: Callable[[float], object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> SlideResult:
         """Find the nuclei of a whole slide, tile by tile.
 
@@ -324,6 +317,10 @@ class Detector:
             its pixels, whatever the size of the slide.
         progress
             Called with the share that is done, from 0 to 1.
+        checkpoint
+            A file that keeps what is done, tile by tile. A run that was stopped, or killed at any
+            moment, goes on from there when the same call is made again, with the same result to the
+            bit. It remains in the end, for you to delete once the result is safe.
 
         Returns
         -------
@@ -333,8 +330,9 @@ class Detector:
         Raises
         ------
         InputError
-            If the slide cannot be read, `region` or `pixel_size` is out of range, or the detector
-            pads circularly.
+            If the slide cannot be read, `region` or `pixel_size` is out of range, the detector pads
+            circularly, or `checkpoint` is of another run (slide, network, settings) or cannot be
+            written.
         ValueError
             If an argument is out of range.
 
@@ -356,16 +354,19 @@ class Detector:
             )
         with nullcontext(slide) if isinstance(slide, Slide) else open_slide(slide) as opened:
             told = opened.pixel_size if pixel_size is None else pixel_size
-            size = told if self.knows_micrometres else pixel_size
+            view = View.at(opened, self.scale_of(told if self.knows_micrometres else pixel_size))
             part = checked_region(region, opened.size)
+            picture = opened.picture(part)
             found = detect_tiles(
                 self.net,
-                View.at(opened, self.scale_of(size)),
+                view,
                 settings,
                 region=part,
                 tile_size=tile_size,
                 precision=precision,
                 progress=progress,
+                checkpoint=checkpoint,
+                picture=picture,
             )
             _warn_of_void(found.num_void)
             return SlideResult(
@@ -375,7 +376,7 @@ class Detector:
                 pixel_size=told,
                 region=part,
                 share_looked_at=found.share_looked_at,
-                picture=opened.picture(part),
+                picture=picture,
                 num_void=found.num_void,
             )
 
@@ -414,8 +415,3 @@ def _warn_of_void(void: int) -> None:
             RuntimeWarning,
             stacklevel=4,  # past detect and the frame of no_grad
         )
-
-
-def _check_pixel_size(name: str, value: float | None) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and 0 < value < np.inf):
-        raise InputError(f"{name} must be a positive number of micrometres, got {value!r}")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import __version__
 from .._arguments import limit
 from ..data import image_to_tensor
 from ..data.images import EXPOSURE_PERCENTILES
 from ..nn import VotingNetwork
 from ..scan import Precision
+from .checkpoint import Checkpoint, FoundInTile, digest_of_network, digest_of_picture
 from .finding import find_nuclei
 from .peaks import Peaks
 from .settings import DetectionSettings
@@ -46,14 +49,62 @@ def detect_tiles(
     view: View,
     settings: DetectionSettings,
     *,
-    region: Region | None,
+    region: Region,
     tile_size: int,
     precision: Precision,
     progress: Callable[[float], object] | None,
+    checkpoint: str | os.PathLike[str] | None,
+    picture: NDArray[Any],
 ) -> Found:
-    """The nuclei of a slide, or of a region of it."""
+    """The nuclei of a region of a slide, which looks like `picture`."""
     tiling = Tiling(net, view, settings, region, tile_size, precision)
-    exposure = _exposure(view, net.in_channels) if settings.normalization == "percentiles" else None
+    done: list[FoundInTile] = []
+    keep: Callable[[FoundInTile], None] = done.append
+    if checkpoint is not None:
+        run = {
+            "dvfast": __version__,
+            "slide": digest_of_picture(picture),
+            "network": digest_of_network(net),
+            "device": next(net.parameters()).device.type,
+            "level": view.level,
+            "scale": str(view.ratio),
+            "region": region,
+            "tile_size": int(tile_size),
+            "precision": precision,
+            **settings.to_dict(),
+        }
+        kept = Checkpoint(checkpoint, run)
+        done, keep = kept.finished, kept.add
+    if len(done) < len(tiling.tiles):
+        for found in _find(net, tiling, settings, precision, len(done), progress):
+            keep(found)
+    points = np.concatenate([found.points for found in done])
+    scores = np.concatenate([found.scores for found in done])
+    if settings.relative:
+        high = scores >= settings.threshold * scores.max(initial=0.0)
+        points, scores = points[high], scores[high]
+    order = np.lexsort((points[:, 1], points[:, 0]))
+    placed = view.to_slide(points[order])
+    inside = _within(placed, region)
+    return Found(
+        placed[inside],
+        scores[order][inside],
+        sum(found.num_void for found in done),
+        sum(found.looked_at for found in done) / sum(tile.pixels for tile in tiling.tiles),
+    )
+
+
+def _find(
+    net: VotingNetwork,
+    tiling: Tiling,
+    settings: DetectionSettings,
+    precision: Precision,
+    first: int,
+    progress: Callable[[float], object] | None,
+) -> Generator[FoundInTile, None, None]:
+    """What lies in every tile from the `first` on."""
+    channels, weight = net.in_channels, next(net.parameters())
+    exposure = _exposure(tiling.view, channels) if settings.normalization == "percentiles" else None
     of_tiles = dataclasses.replace(
         settings,
         # Whatever is a peak, until the highest of all is known.
@@ -61,19 +112,19 @@ def detect_tiles(
         relative=False,
         max_offset=min(limit("max_offset", settings.max_offset), LONGEST_VOTE),
     )
-    weight = next(net.parameters())
     total = sum(tile.pixels for tile in tiling.tiles)
-    done, looked_at, num_void = 0, 0, 0
-    points, scores = [np.empty((0, 2))], [np.empty(0)]
+    done = sum(tile.pixels for tile in tiling.tiles[:first])
 
     def advance(pixels: int, share: float) -> None:
         if progress is not None:
             progress((done + share * pixels) / total)
 
+    advance(0, 0.0)
     # Closed at once if a tile fails: nothing may be read any more when the slide is closed.
-    with closing(_read_ahead(tiling, net.in_channels, exposure)) as ahead:
+    with closing(_read_ahead(tiling, first, channels, exposure)) as ahead:
         for tile, image in ahead:
             wanted = tiling.with_content(tile, image)
+            found = FoundInTile(np.empty((0, 2)), np.empty(0))
             if wanted is not None:
                 peaks = find_nuclei(
                     net,
@@ -82,34 +133,23 @@ def detect_tiles(
                     precision=precision,
                     progress=partial(advance, tile.pixels),
                 )
-                own_points, own_scores = _own(peaks, wanted)
-                points.append(own_points)
-                scores.append(own_scores)
-                num_void += int(peaks.num_void)
-                looked_at += wanted.pixels
+                found = FoundInTile(*_own(peaks, wanted), int(peaks.num_void), wanted.pixels)
             done += tile.pixels
+            yield found
             advance(0, 0.0)
-    all_points, all_scores = np.concatenate(points), np.concatenate(scores)
-    if settings.relative:
-        high = all_scores >= settings.threshold * all_scores.max(initial=0.0)
-        all_points, all_scores = all_points[high], all_scores[high]
-    order = np.lexsort((all_points[:, 1], all_points[:, 0]))
-    placed = view.to_slide(all_points[order])
-    kept = _within(placed, region)
-    return Found(placed[kept], all_scores[order][kept], num_void, looked_at / total)
 
 
 def _read_ahead(
-    tiling: Tiling, channels: int, exposure: tuple[float, float] | None
+    tiling: Tiling, first: int, channels: int, exposure: tuple[float, float] | None
 ) -> Generator[tuple[Tile, Tensor], None, None]:
-    """Tiles and their pixels; the next is read and decoded while one is worked on."""
+    """Tiles from the `first` on, and their pixels; the next is read while one is worked on."""
     with ThreadPoolExecutor(max_workers=1) as reader:
 
         def start(tile: Tile) -> Future[Tensor]:
             return reader.submit(tiling.view.read, tile.crop, channels, exposure)
 
-        ahead = start(tiling.tiles[0])
-        for tile, following in pairwise([*tiling.tiles, None]):
+        ahead = start(tiling.tiles[first])
+        for tile, following in pairwise([*tiling.tiles[first:], None]):
             image = ahead.result()
             if following is not None:
                 ahead = start(following)
@@ -127,9 +167,7 @@ def _own(peaks: Peaks, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.floa
     return points[own], peaks.scores.double().cpu().numpy()[own]
 
 
-def _within(points: NDArray[np.float64], region: Region | None) -> NDArray[np.bool_]:
-    if region is None:
-        return np.ones(len(points), bool)
+def _within(points: NDArray[np.float64], region: Region) -> NDArray[np.bool_]:
     first = np.array(region[:2])
     beyond = first + np.array(region[2:])
     # A pixel reaches half a pixel around its centre.

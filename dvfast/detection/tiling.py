@@ -167,7 +167,7 @@ class Tiling:
         net: VotingNetwork,
         view: View,
         settings: DetectionSettings,
-        region: Region | None,
+        region: Region,
         tile_size: int,
         precision: Precision,
     ) -> None:
@@ -175,7 +175,7 @@ class Tiling:
         self._grid = crop_grid(net, settings.stride, precision)
         filtered = settings.window // 2 + settings.min_distance + _PLATEAU
         self._margin = net.reach + self._grid + LONGEST_VOTE + filtered
-        rows, columns = self._spans_of(region or (0, 0, *view.slide.size), tile_size)
+        rows, columns = self._spans_of(region, tile_size)
         on_level = math.lcm(self._grid, view.ratio.numerator)
         self.tiles = [Tile((i, j), self._around((i, j), on_level)) for i in rows for j in columns]
 
@@ -225,7 +225,7 @@ def checked_region(region: Region | None, size: tuple[int, int]) -> Region:
     if region is None:
         return (0, 0, *size)
     check_integers("region", region, "four integers, (top, left, height, width)")
-    numbers = tuple(region)
+    numbers = tuple(map(int, region))
     if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
         raise InputError(
             f"region: came as {numbers}, expected (top, left, height, width), the latter two at "

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
+from ..data.json_files import differences
 from ..errors import InputError
 from ..nn import VotingNetwork, VotingUNet
 from ..weights.container import read_container, write_container
@@ -147,16 +148,11 @@ class TrainingState:
         )
 
     def _check_same_run(self, path: Path, facts: Mapping[str, Any], fingerprint: str) -> None:
-        ours, theirs = self._config.to_dict(), facts["config"]
-        changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         way_out = (
             "use the old ones, another output folder, or start over with resume=False (--fresh)"
         )
-        if changed:
-            listed = ", ".join(
-                f"{name} was {theirs.get(name)!r}, is {ours.get(name)!r}" for name in changed
-            )
-            raise InputError(f"{path}: the run began with other settings: {listed}; {way_out}")
+        if changed := differences(facts["config"], self._config.to_dict()):
+            raise InputError(f"{path}: the run began with other settings: {changed}; {way_out}")
         if facts["fingerprint"] != fingerprint:
             raise InputError(
                 f"{path}: the run began with other training files (names, images or clicks "

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,64 @@ def test_detect_on_whole_slides(tmp_path: Path, weights: str) -> None:
     assert result.exit_code == 1
     assert "a.svs" in result.output
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_stopped_slide_goes_on(
+    tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 170, 3), dtype=np.uint8)
+    slide, target = write_svs(tmp_path / "a.svs", pixels), tmp_path / "out.csv"
+    detect = dvfast.Detector.detect_slide
+    finished: list[float] = []
+
+    def in_small_tiles(detector: Any, stopped: bool, *args: Any, **how: Any) -> Any:
+        def progress(share: float) -> None:
+            finished.append(share)
+            if stopped and share > 0.6:
+                raise KeyboardInterrupt
+
+        return detect(detector, *args, **{**how, "tile_size": 80, "progress": progress})
+
+    monkeypatch.setattr(dvfast.Detector, "detect_slide", partialmethod(in_small_tiles, False))
+    assert run("detect", slide, "-o", target, "-w", weights).exit_code == 0
+    whole = target.read_text()
+    assert len(whole.splitlines()) > 20
+    target.unlink()
+    unfinished = target.with_suffix(".unfinished")
+    assert not unfinished.exists()
+
+    monkeypatch.setattr(dvfast.Detector, "detect_slide", partialmethod(in_small_tiles, True))
+    result = run("detect", slide, "-o", target, "-w", weights)
+    assert result.exit_code == 1
+    assert f"the same command goes on from {unfinished}" in result.output
+    assert [path.name for path in tmp_path.iterdir() if path != slide] == ["out.unfinished"]
+
+    monkeypatch.setattr(dvfast.Detector, "detect_slide", partialmethod(in_small_tiles, False))
+    finished.clear()
+    other = run("detect", slide, "-o", target, "-w", weights, "--stride", 4)
+    assert other.exit_code == 1
+    assert "stride was 2, is 4" in other.output
+    result = run("detect", slide, "-o", target, "-w", weights)
+    assert result.exit_code == 0, result.output
+    assert f"goes on from {unfinished}" in result.output
+    assert min(finished) > 0
+    assert target.read_text() == whole
+    assert not unfinished.exists()
+
+
+def test_images_that_are_done_may_be_skipped(tiles: Path, tmp_path: Path, weights: str) -> None:
+    arguments = ("detect", tiles, "-o", tmp_path / "out", "-w", weights, "-f", "csv", "-f", "png")
+    assert run(*arguments).exit_code == 0
+    (tmp_path / "out" / "first.png").unlink()
+    done = tmp_path / "out" / "second.csv"
+    done.write_text("y,x,score\n")
+    result = run(*arguments, "--skip-existing")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"first.png: \d+ nuclei", result.output)
+    assert "second.png: done before" in result.output
+    assert done.read_text() == "y,x,score\n"
+    assert (tmp_path / "out" / "first.png").exists()
 
 
 @pytest.mark.parametrize(

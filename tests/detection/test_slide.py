@@ -285,7 +285,8 @@ def test_nothing_is_read_any_more_when_a_tile_has_failed(monkeypatch: pytest.Mon
     with pytest.raises(ZeroDivisionError) as caught, slide:
         Detector(net, settings()).detect_slide(slide, tile_size=100)
     time.sleep(0.3)
-    assert (slide.reads, slide.closed_while_read) == (2, False), caught
+    # The picture, the tile, and the one after it.
+    assert (slide.reads, slide.closed_while_read) == (3, False), caught
 
 
 def test_the_slide_tells_the_size_of_its_pixels(tmp_path: Path) -> None:
@@ -377,7 +378,7 @@ def test_tiles_cover_everything_once(seed: int) -> None:
     view = View.at(slide, scale)
     assert view.ratio == pytest.approx(scale, rel=1e-3)
     assert isinstance(view.ratio, Fraction)
-    plan = Tiling(net, view, settings(stride=4), None, tile_size, "float32")
+    plan = Tiling(net, view, settings(stride=4), (0, 0, *view.slide.size), tile_size, "float32")
     covered = np.zeros(view.size, int)
     for tile in plan.tiles:
         (top, left), (bottom, right) = zip(*((s.start, s.stop) for s in tile.wanted), strict=True)
