@@ -9,6 +9,7 @@
 
 #include "../core/winograd.h"
 #include "aligned.h"
+#include "ordered_work.h"
 #include "trunk_layer.h"
 #include "vote_head.h"
 #include "winograd_convolution.h"
@@ -29,7 +30,6 @@ class RowRing {
     return made_ == height_ ? made_ : std::max<int64_t>(0, made_ - 1);
   }
 
-  void begin_again() { made_ = first_ = 0; }
   void made_up_to(int64_t row) {
     made_ = row;
     capacity_ = std::max(capacity_, made_ - first_);
@@ -78,8 +78,7 @@ class WinogradUnet {
     }
     add_step(Step::kVotes, layer, params.finest, {{features, 1, params.widths[params.finest]}},
              nullptr, nullptr);
-    // Once without doing anything, to learn how many rows have to be kept.
-    follow(0, [](const Step&, int64_t, int64_t) {});
+    plan(0);
   }
 
   // Numbers of memory that it takes.
@@ -89,24 +88,29 @@ class WinogradUnet {
     return size;
   }
 
-  // parallel(n, f) calls f(i) for all i of [0, n).
-  template <typename Parallel>
-  void run(float* workspace, const Parallel& parallel) {
+  // together(f) calls f(thread) for every thread, at once if it can.
+  template <typename Together>
+  void run(float* workspace, const Together& together) {
     for (RowRing& ring : rings_) {
-      ring.begin_again();
       ring.lie_at(workspace);
       workspace += filled_up_to_line(ring.size());
     }
-    for (Step& step : steps_) step.made = 0;
-    follow(0, [&](const Step& step, int64_t begin, int64_t end) {
-      if (step.kind == Step::kLayer) return make_layer(step, begin, end, parallel);
-      parallel(threads_, [&](int64_t i) {
-        const int64_t left = step.width * i / threads_, right = step.width * (i + 1) / threads_;
-        if (left == right) return;
-        if (step.kind == Step::kFirst)
-          make_first(step, begin, end, left, right);
-        else
-          for (int64_t y = begin; y < end; ++y) make_votes(step, y, left, right);
+    std::vector<int64_t> pieces;
+    for (const Task& task : tasks_) pieces.push_back(pieces_of(task));
+    OrderedWork work(std::move(pieces), threads_);
+    together([&](int64_t thread) {
+      work.work(thread, [&](size_t i, const auto& take) {
+        const Task& task = tasks_[i];
+        if (task.step->kind == Step::kLayer) return make_layer(task, take);
+        for (int64_t piece; (piece = take()) >= 0;) {
+          const int64_t width = task.step->width;
+          const int64_t left = width * piece / threads_, right = width * (piece + 1) / threads_;
+          if (left == right) continue;
+          if (task.step->kind == Step::kFirst)
+            make_first(task, left, right);
+          else
+            for (int64_t y = task.begin; y < task.end; ++y) make_votes(*task.step, y, left, right);
+        }
       });
     });
   }
@@ -125,7 +129,13 @@ class WinogradUnet {
     RowRing *output, *pooled;
     int64_t height, width;
     int64_t at_a_time;  // rows
-    int64_t made;
+    int64_t made;       // as planned so far
+  };
+
+  // Some rows of a step.
+  struct Task {
+    const Step* step;
+    int64_t begin, end;
   };
 
   // Tiles that are multiplied together, and how many such groups a layer makes at a time, for every
@@ -134,6 +144,14 @@ class WinogradUnet {
   static constexpr int64_t kTilesInGroup = 28, kGroupsAtATime = 6;
   static constexpr int64_t kCoarseTilesAtATime = 14, kMostCoarseTiles = 112;
   static constexpr int64_t kFirstCoarseLevel = 2;
+
+  static int64_t num_tiles(int64_t height, int64_t width) {
+    WinogradConvolutionParams params{};
+    params.batch = 1;
+    params.height = height;
+    params.width = width;
+    return winograd_convolution_tiles(params);
+  }
 
   static int64_t filled_up_to_line(int64_t numbers) { return (numbers + 15) / 16 * 16; }
 
@@ -145,25 +163,23 @@ class WinogradUnet {
   void add_step(typename Step::Kind kind, const PackedLayer* layer, int64_t level,
                 std::vector<Input> inputs, RowRing* output, RowRing* pooled) {
     const int64_t width = params_.width >> level;
-    const int64_t tiles_in_row = (width + kUnetOutputs - 1) / kUnetOutputs;
     const int64_t tiles = level < kFirstCoarseLevel
                               ? threads_ * kTilesInGroup * kGroupsAtATime
                               : std::min(threads_ * kCoarseTilesAtATime, kMostCoarseTiles);
+    const int64_t tiles_in_row = num_tiles(kUnetOutputs, width);
     const int64_t rows = (tiles + tiles_in_row - 1) / tiles_in_row;
     steps_.push_back({kind, layer, std::move(inputs), output, pooled, params_.height >> level,
                       width, rows * kUnetOutputs, 0});
   }
 
   // The later steps go first: what was made last is in the cache.
-  template <typename Make>
-  void follow(size_t index, const Make& make) {
+  void plan(size_t index) {
     if (index < steps_.size())
-      while (go_on(steps_[index], make)) follow(index + 1, make);
+      while (go_on(steps_[index])) plan(index + 1);
   }
 
-  // Makes some of the rows that can be made, if there are enough; whether there were.
-  template <typename Make>
-  bool go_on(Step& step, const Make& make) {
+  // Plans some of the rows that can be made, if there are enough; whether there were.
+  bool go_on(Step& step) {
     int64_t end = step.height;
     for (const Input& input : step.inputs) {
       const bool alone = step.kind == Step::kVotes;
@@ -176,7 +192,7 @@ class WinogradUnet {
       if (end < step.made + step.at_a_time) return false;
     }
     if (end == step.made) return false;
-    make(step, step.made, end);
+    tasks_.push_back({&step, step.made, end});
     if (step.output) step.output->made_up_to(end);
     if (step.pooled) step.pooled->made_up_to(end / 2);
     for (const Input& input : step.inputs) input.rows->let_go_up_to(end / input.factor - 1);
@@ -184,22 +200,34 @@ class WinogradUnet {
     return true;
   }
 
-  template <typename Parallel>
-  void make_layer(const Step& step, int64_t begin, int64_t end, const Parallel& parallel) {
+  // As many for every thread, and of a layer none that ends with a few tiles.
+  int64_t pieces_of(const Task& task) const {
+    if (task.step->kind != Step::kLayer) return threads_;
+    const int64_t groups = (tiles_of(task) + kTilesInGroup - 1) / kTilesInGroup;
+    return (groups + threads_ - 1) / threads_ * threads_;
+  }
+
+  static int64_t tiles_of(const Task& task) {
+    return num_tiles(task.end - task.begin, task.step->width);
+  }
+
+  template <typename Take>
+  void make_layer(const Task& task, const Take& take) const {
+    const Step& step = *task.step;
     WinogradConvolutionParams params{};
     params.num_maps = static_cast<int64_t>(step.inputs.size());
     params.batch = 1;
-    params.height = end - begin;
+    params.height = task.end - task.begin;
     params.width = step.width;
-    params.above = std::min<int64_t>(1, begin);
-    params.below = std::min<int64_t>(1, step.height - end);
+    params.above = std::min<int64_t>(1, task.begin);
+    params.below = std::min<int64_t>(1, step.height - task.end);
     params.layer = *step.layer;
     params.layer.inputs = 0;
     std::vector<const float*> rows[kMaxUnetMaps];
     for (int64_t m = 0; m < params.num_maps; ++m) {
       const Input& input = step.inputs[m];
-      const int64_t last = end / input.factor + params.below;
-      for (int64_t y = begin / input.factor - params.above; y < last; ++y)
+      const int64_t last = task.end / input.factor + params.below;
+      for (int64_t y = task.begin / input.factor - params.above; y < last; ++y)
         rows[m].push_back(input.rows->row(y));
       const auto height = static_cast<int64_t>(rows[m].size());
       params.maps[m] = {{rows[m].data(), height, input.rows->channels()},
@@ -209,15 +237,11 @@ class WinogradUnet {
       params.layer.inputs += input.channels;
     }
     std::vector<float*> output, pooled;
-    params.output = rows_of(step.output, begin, end, output);
-    params.pooled = rows_of(step.pooled, begin / 2, end / 2, pooled);
-    const int64_t tiles = winograd_convolution_tiles(params);
-    // As many pieces for every thread, and none that ends with a few tiles.
-    int64_t pieces = (tiles + kTilesInGroup - 1) / kTilesInGroup;
-    pieces = (pieces + threads_ - 1) / threads_ * threads_;
-    parallel(pieces, [&](int64_t i) {
-      winograd_convolution(params, tiles * i / pieces, tiles * (i + 1) / pieces);
-    });
+    params.output = rows_of(step.output, task.begin, task.end, output);
+    params.pooled = rows_of(step.pooled, task.begin / 2, task.end / 2, pooled);
+    const int64_t tiles = tiles_of(task), pieces = pieces_of(task);
+    for (int64_t piece; (piece = take()) >= 0;)
+      winograd_convolution(params, tiles * piece / pieces, tiles * (piece + 1) / pieces);
   }
 
   static RowsView<float> rows_of(const RowRing* ring, int64_t begin, int64_t end,
@@ -228,8 +252,9 @@ class WinogradUnet {
   }
 
   // A part of the first layer, which sees the image itself.
-  void make_first(const Step& step, int64_t top, int64_t bottom, int64_t left,
-                  int64_t right) const {
+  void make_first(const Task& task, int64_t left, int64_t right) const {
+    const Step& step = *task.step;
+    const int64_t top = task.begin, bottom = task.end;
     const int64_t channels = params_.image.channels, width = right - left;
     const int64_t row_size = (width + 2) * channels;
     const AlignedFloats seen = aligned_floats((bottom - top + 2) * row_size);
@@ -301,7 +326,8 @@ class WinogradUnet {
   const WinogradUnetParams& params_;
   const int64_t threads_;
   std::deque<RowRing> rings_;  // steps hold addresses of them
-  std::vector<Step> steps_;
+  std::deque<Step> steps_;     // tasks hold theirs
+  std::vector<Task> tasks_;
 };
 
 }  // namespace dvfast

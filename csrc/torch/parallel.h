@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 namespace dvfast {
 
@@ -31,23 +30,12 @@ void parallel_in_pieces(int64_t total, int64_t smallest, const F& f) {
   torch::stable::parallel_for(0, std::min(threads, (total + smallest - 1) / smallest), 1, take_all);
 }
 
-// Calls f(piece) for pieces [0, total), neighbours on the same thread in every call of as many:
-// what one made the next finds in its own cache. A thread that is done helps the others.
+// Calls f(thread) for all threads, at once if there are as many.
 template <typename F>
-void parallel_in_places(int64_t total, const F& f) {
+void on_every_thread(const F& f) {
   const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());
-  const std::unique_ptr<std::atomic<int64_t>[]> next(new std::atomic<int64_t>[threads]);
-  for (int64_t t = 0; t < threads; ++t) next[t] = total * t / threads;
-  torch::stable::parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
-    for (int64_t t = first; t < last; ++t)
-      for (int64_t other = t; other < t + threads; ++other) {
-        const int64_t place = other % threads, end = total * (place + 1) / threads;
-        for (;;) {
-          const int64_t piece = next[place].fetch_add(1, std::memory_order_relaxed);
-          if (piece >= end) break;
-          f(piece);
-        }
-      }
+  torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t thread = begin; thread < end; ++thread) f(thread);
   });
 }
 

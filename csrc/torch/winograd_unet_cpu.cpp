@@ -13,7 +13,7 @@ struct Cpu {
   void operator()(const WinogradUnetParams& params) const {
     WinogradUnet unet(params, static_cast<int64_t>(torch::stable::get_num_threads()));
     const AlignedFloats workspace = aligned_floats(unet.workspace());
-    unet.run(workspace.get(), [](int64_t total, const auto& f) { parallel_in_places(total, f); });
+    unet.run(workspace.get(), [](const auto& f) { on_every_thread(f); });
   }
 };
 

@@ -79,5 +79,6 @@ void define_winograd(py::module_& m);
 void define_winograd_convolution(py::module_& m);
 void define_winograd_unet(py::module_& m);
 void define_bfloat16(py::module_& m);
+void define_ordered_work(py::module_& m);
 
 }  // namespace dvfast::test

@@ -119,6 +119,7 @@ PYBIND11_MODULE(dvfast_kernels, m) {
   define_winograd_convolution(m);
   define_winograd_unet(m);
   define_bfloat16(m);
+  define_ordered_work(m);
 }
 
 }  // namespace dvfast::test

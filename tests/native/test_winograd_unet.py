@@ -17,8 +17,8 @@ def test_has_the_bits_of_layer_by_layer(variant: ModuleType, case: Unet) -> None
     expected = case.layer_by_layer(variant)
     assert np.isnan(expected).any() == case.special
     for threads in (1, 2, 3, 16):
-        for backwards in (False, True):
-            votes, _ = case.run(variant, threads, backwards)
+        for at_once in (False, True):
+            votes, _ = case.run(variant, threads, at_once)
             assert_same_bits(votes, expected, (case, threads))
 
 

@@ -59,9 +59,7 @@ class Unet:
         )
         return rows, columns
 
-    def run(
-        self, module: ModuleType, threads: int = 1, backwards: bool = False
-    ) -> tuple[Array, int]:
+    def run(self, module: ModuleType, threads: int = 1, at_once: bool = False) -> tuple[Array, int]:
         """The votes, and how many numbers of memory they took."""
         first, *inner, head = self.layers
         filled = -(-self.widths[self.finest] // network.CHANNEL_BLOCK) * network.CHANNEL_BLOCK
@@ -75,7 +73,7 @@ class Unet:
         votes = np.full(shape, np.nan, np.float32)
         workspace = module.winograd_unet(
             self.image, *self.places, *map(list, zip(*packed, strict=True)), inputs, self.widths,
-            self.finest, votes, threads, backwards,
+            self.finest, votes, threads, at_once,
         )  # fmt: skip
         return votes, workspace
 
