@@ -29,15 +29,19 @@ def image() -> NDArray[np.uint8]:
     return noise
 
 
-@pytest.fixture
-def detector() -> Detector:
+def make_detector() -> Detector:
     settings = DetectionSettings(stride=2, sigma=1.7, window=11, threshold=0.3, min_distance=2)
     return Detector(small_unet(), settings)
 
 
 @pytest.fixture
-def whole(detector: Detector) -> SlideResult:
-    return detect(detector)
+def detector() -> Detector:
+    return make_detector()
+
+
+@pytest.fixture(scope="module")
+def whole() -> SlideResult:
+    return detect(make_detector())
 
 
 def detect(detector: Detector, checkpoint: Path | None = None, **how: Any) -> SlideResult:
