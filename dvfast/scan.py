@@ -79,7 +79,8 @@ def scan(
     stride
         Distance in pixels between voters, at least 1; a multiple of the network's `output_stride`.
     padding
-        What surrounds the image; see :func:`pad_image`.
+        What surrounds the image: ``"reflect"`` (its mirror image), ``"replicate"`` (its border),
+        ``"circular"`` (its far side) or ``"constant"`` (zeros).
     precision
         ``"exact"``: every vote is summed in one fixed order of float32 fused multiply-adds, so
         that a pixel's votes have the same bits in either mode, at any stride, in any tile, batch
@@ -110,7 +111,9 @@ def scan(
     TypeError, ValueError
         If an argument is of another type, or out of range.
     InputError
-        If a NumPy image is of a kind that has no reading, or ``"bfloat16"`` cannot be had.
+        If a NumPy image is of a kind that has no reading; if the network or the device does not
+        have the precision or the mode; if the stride is no multiple of the network's
+        `output_stride`.
 
     Examples
     --------

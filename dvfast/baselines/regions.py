@@ -188,5 +188,5 @@ def require_opencv() -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise ImportError(
-            "NERS needs OpenCV for its extremal regions: pip install 'dvfast[baselines]'"
+            "NERS needs OpenCV for its extremal regions: pip install opencv-python-headless"
         ) from error

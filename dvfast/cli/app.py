@@ -82,14 +82,16 @@ detection_options = options(
     click.option(
         "--stride",
         type=click.IntRange(min=1),
-        help="Pixels between voters: 1 is densest, larger is faster. [default: the weights' own]",
+        help="Pixels between voters: of the paper's network 1 is densest and larger is faster; a "
+        "U-Net takes multiples of its own. [default: the weights' own]",
     ),
     click.option(
         "--precision",
         type=click.Choice(["exact", "float32", "tf32", "bfloat16"]),
         default="float32",
         show_default=True,
-        help="exact: the same bits in every mode; bfloat16: fastest, coarse, with AMX or a GPU.",
+        help="exact: the same bits in every mode; bfloat16: fastest, coarse, with AMX or a GPU; "
+        "tf32: of the paper's network on a GPU.",
     ),
     click.option(
         "--threshold",

@@ -41,7 +41,13 @@ _FORMATS = ("csv", "geojson", "png")
     multiple=True,
     help="What to write into a folder; may be repeated. [default: all]",
 )
-@click.option("--mode", type=click.Choice(["fast", "sliding"]), default="fast", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["fast", "sliding"]),
+    default="fast",
+    show_default=True,
+    help="sliding: a patch for every pixel, as in the paper; for its network alone, and slow.",
+)
 @click.option(
     "--region",
     nargs=4,
@@ -79,10 +85,10 @@ def detect(
     CSV has the columns y, x, score, in pixels with the centre of the first at (0, 0). An image that
     cannot be read is reported, the others are done, and the exit code is 1.
 
-    Slides (SVS, NDPI, MRXS, SCN, BIF, VMS, large TIFF files) are read and worked on tile by tile,
-    at the size that they say their pixels are. They need `pip install 'dvfast[slides]'`. Until a
-    slide is done, what was found lies in a file that ends in .unfinished, and the same command goes
-    on from there.
+    Slides (SVS, NDPI, MRXS, SCN, BIF, VMS) and images of more than 100 million pixels are read and
+    worked on tile by tile, at the size that they say their pixels are. The former need OpenSlide:
+    `pip install openslide-python openslide-bin`. Until a slide is done, what was found lies in a
+    file that ends in .unfinished, and the same command goes on from there.
     """
     from ..data import list_images
     from ..data.paths import check_target, make_folder, remove_empty

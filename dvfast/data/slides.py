@@ -202,7 +202,7 @@ def _open_with_openslide(path: Path) -> Slide | None:
     except ImportError:
         if named:
             raise InputError(
-                f"{path}: whole slides need OpenSlide: pip install 'dvfast[slides]'"
+                f"{path}: whole slides need OpenSlide: pip install openslide-python openslide-bin"
             ) from None
         return None
     try:

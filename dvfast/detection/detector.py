@@ -249,7 +249,8 @@ class Detector:
         Raises
         ------
         InputError
-            If the image cannot be read, or its pixel size cannot be used.
+            If the image cannot be read, its pixel size cannot be used, or the network has no such
+            mode, stride or precision.
         TypeError
             If an argument is of another type.
         ValueError
@@ -293,17 +294,17 @@ class Detector:
         Points and scores are those that :meth:`detect` would find in all of it at once, whatever
         the tiles: to the bit in ``"exact"`` precision where the slide's pixels are those of the
         network, or 2, 4, ... times as many; otherwise but for rounding. Votes longer than 64 pixels
-        at the network's scale do not count. Where all pixels of a neighbourhood differ by less than
-        5 % of the range, there is nothing, and no time is spent.
+        at the network's scale do not count. Blank margins of a tile, where all pixels of a
+        neighbourhood differ by less than 5 % of the range, have no nuclei and take no time.
 
         Parameters
         ----------
         slide
             A file of a slide scanner (SVS, NDPI, MRXS, SCN, BIF, VMS, tiled TIFF, ...), for which
-            OpenSlide must be there (``pip install 'dvfast[slides]'``); any other image, by file or
-            as an array or memory map ``[H, W]`` or ``[H, W, 3]``, or Pillow's; or what
-            :func:`dvfast.data.open_slide` opened. Of a pyramid the level is read that suits the
-            network.
+            OpenSlide must be there (``pip install openslide-python openslide-bin``); any other
+            image, by file or as an array or memory map ``[H, W]`` or ``[H, W, 3]``, or Pillow's; or
+            what :func:`dvfast.data.open_slide` opened. Of a pyramid the level is read that suits
+            the network.
         region
             ``(top, left, height, width)`` in pixels at full resolution: only the nuclei whose
             centres lie within, found as in the whole slide.
@@ -333,8 +334,8 @@ class Detector:
             If the slide cannot be read, `region` or `pixel_size` is out of range, the detector pads
             circularly, or `checkpoint` is of another run (slide, network, settings) or cannot be
             written.
-        ValueError
-            If an argument is out of range.
+        TypeError, ValueError
+            If an argument is of another type, or out of range.
 
         Examples
         --------

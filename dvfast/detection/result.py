@@ -141,7 +141,8 @@ class SlideResult(Nuclei):
     def plot(self) -> NDArray[Any]:
         """Draw the nuclei on the picture: dots, or where those would hide it, their number.
 
-        From the transparency of none to the yellow of most nuclei, within discs of a few pixels.
+        Transparent where there are none, yellow where there are most, counted within discs of a few
+        pixels.
         """
         shape = self.picture.shape[:2]
         inside = self.points - np.array(self.region[:2])

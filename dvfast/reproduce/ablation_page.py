@@ -23,9 +23,9 @@ _CONDITIONS = (CONDITIONS[1], PRIMARY)
 _SEEDS = [BASE.key, *(item.key for item in VARIATIONS if item.group == "seed")]
 
 _INTRODUCTION = """\
-What each setting of deep voting's training and reading is worth: of the base, which is the row
-"deep voting" of the comparison's table with fewer steps, one setting after the other is changed,
-also to what the paper has (Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015)."""
+What settings of deep voting's training and reading are worth. The base is the paper's network as
+in the comparison's table (DV, fast scanning), trained for fewer steps; each row changes one setting
+of it, some to what the paper has (Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015)."""
 
 _PROTOCOL = """\
 - All is done on `train/`; `test/` is not looked at. Networks learn from the training part, and are

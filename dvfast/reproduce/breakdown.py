@@ -165,7 +165,7 @@ def contrast_text(here: str, there: str, breakdowns: Mapping[str, Breakdown]) ->
 
     low, middle, high = PROPERTIES[name]
     return (
-        f"Their recalls differ most unevenly by {name} ({low}, {middle}, {high}): {recalls(ours)} "
+        f"What separates their recalls most is {name} ({low}, {middle}, {high}): {recalls(ours)} "
         f"against {recalls(theirs)}. Wrong detections per 100 nuclei: {ours.displaced:.0f} "
         f"displaced and {ours.elsewhere:.0f} elsewhere against {theirs.displaced:.0f} and "
         f"{theirs.elsewhere:.0f}."

@@ -1,7 +1,7 @@
 """What the study of settings varies. A variation more is an entry more in :data:`VARIATIONS`.
 
-All start from the training of the table's row "deep voting", cut short. Lengths are in pixels at
-the scale of the network.
+All start from the training of the table's deep voting by the paper's network, cut short. Lengths
+are in pixels at the scale of the network.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class TrainingSet:
     >>> data = TrainingSet("tiles/train", TrainingConfig.modern())  # doctest: +SKIP
     >>> images, targets = data.batch(step=0)  # doctest: +SKIP
     >>> images.shape, targets.shape  # doctest: +SKIP
-    (torch.Size([8, 3, 163, 163]), torch.Size([8, 6, 32, 32]))
+    (torch.Size([8, 3, 131, 131]), torch.Size([8, 6, 24, 24]))
     """
 
     def __init__(

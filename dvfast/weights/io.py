@@ -44,7 +44,10 @@ def save_weights(
     Raises
     ------
     InputError
-        If the file cannot be written, or a weight is NaN or infinite.
+        If the file cannot be written, a weight is NaN or infinite, or the network is of a class of
+        your own, which no file could bring back.
+    TypeError, ValueError
+        If `description` holds what JSON cannot.
 
     Examples
     --------

@@ -105,7 +105,7 @@ def test_a_ranking_unlike_the_papers_is_told_and_looked_into(table: dict[str, An
     }
     text = page(table, entries_of(table), Settings(), "a command", breakdowns=looked)
     assert "| DV-1 | 0.900 | 0.900 | 0.900 | 0.100 | 0.500 |" in text
-    assert "most unevenly by size (small, middling, large): 0.90, 0.90, 0.90 against 0.10" in text
+    assert "recalls most is size (small, middling, large): 0.90, 0.90, 0.90 against 0.10" in text
     assert "1 displaced and 2 elsewhere against 3 and 4" in text
 
 
