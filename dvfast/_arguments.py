@@ -8,6 +8,7 @@ from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 __all__ = [
     "MAX_WINDOW",
@@ -47,6 +48,15 @@ def wrong_type(name: str, value: object, expected: str, advice: str = "") -> Typ
 def check_tensor(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise wrong_type(name, value, "a tensor", f"; torch.as_tensor({name}) makes one of it")
+    # PyTorch would take the derivative of an operator without forward mode for zero.
+    if forward_ad._current_level < 0:
+        return
+    tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
+    if tangent is not None:
+        raise NotImplementedError(
+            f"{name} carries a tangent, but dvfast's operators have no derivatives in forward "
+            "mode; use backward or torch.autograd.grad, or dvfast.reference"
+        )
 
 
 def check_number(name: str, value: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,29 +12,60 @@ from .nn import VotingNetwork
 
 __all__ = ["convolving_in_float32", "evaluating"]
 
+_lock = threading.Lock()
+_held: dict[Hashable, tuple[int, Callable[[], None]]] = {}
+
+
+@contextmanager
+def _holding(key: Hashable, enter: Callable[[], Callable[[], None]]) -> Iterator[None]:
+    """Between the first `enter` and what it returns, which the last of all threads calls."""
+    with _lock:
+        count, leave = _held[key] if key in _held else (0, enter())
+        _held[key] = (count + 1, leave)
+    try:
+        yield
+    finally:
+        with _lock:
+            count, leave = _held.pop(key)
+            if count > 1:
+                _held[key] = (count - 1, leave)
+            else:
+                leave()
+
 
 @contextmanager
 def convolving_in_float32() -> Iterator[None]:
     """Float32 as it is: on a GPU PyTorch convolves in TF32 by default. Set back at the end."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made at run time
-    rounded = convolutions.fp32_precision == "tf32"
-    if rounded:
-        convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
+
+    def enter() -> Callable[[], None]:
+        rounded = convolutions.fp32_precision == "tf32"
         if rounded:
-            convolutions.fp32_precision = "tf32"
+            convolutions.fp32_precision = "ieee"
+
+        def leave() -> None:
+            if rounded:
+                convolutions.fp32_precision = "tf32"
+
+        return leave
+
+    with _holding("float32", enter):
+        yield
 
 
 @contextmanager
 def evaluating(net: VotingNetwork) -> Iterator[None]:
     """Without dropout, and in float32 where that is asked for. Set back at the end."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        with convolving_in_float32():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+
+    def enter() -> Callable[[], None]:
+        modes = [(module, module.training) for module in net.modules()]
+        net.eval()
+
+        def leave() -> None:
+            for module, training in modes:
+                module.training = training
+
+        return leave
+
+    with _holding(id(net), enter), convolving_in_float32():
+        yield

@@ -346,6 +346,18 @@ for _name in ("voting_loss", "vote_map", "vote_density", "parzen_density"):
     _refuse_double_backward(_name)
 
 
+def _hybrid_triple_backward(ctx: Any, *grads: Any) -> Any:
+    raise RuntimeError(
+        "dvfast.hybrid_activation does not differentiate three times; "
+        "dvfast.reference.hybrid_activation does."
+    )
+
+
+torch.library.register_autograd(
+    "dvfast::hybrid_activation_double_backward", _hybrid_triple_backward
+)
+
+
 def _refuse_gradient(name: str, purpose: str) -> None:
     def backward(ctx: Any, *grads: Any) -> Any:
         raise NotImplementedError(f"torch.ops.dvfast.{name} has no gradient: {purpose}")

@@ -107,11 +107,12 @@ def pack_bfloat16(convolutions: Sequence[Convolution], channels: int) -> list[La
 
 def winograd_weight(weight: Tensor, kernel_size: int) -> Tensor:
     """Transform packed kernels: ``[panel, taps * C, 32]`` -> ``[panel, 64 * C, 32]``."""
-    points = torch.tensor(_WINOGRAD_POINTS, dtype=torch.float64)
+    points = weight.new_tensor(_WINOGRAD_POINTS, dtype=torch.float64)
+    powers = torch.arange(kernel_size, device=weight.device)
     others = (points[:, None] - points).fill_diagonal_(1).prod(dim=1)
-    finite = points[:, None] ** torch.arange(kernel_size) / others[:, None]
-    infinite = torch.eye(kernel_size, dtype=torch.float64)[-1:]
-    transform = torch.cat([finite, infinite]).to(weight.device)
+    finite = points[:, None] ** powers / others[:, None]
+    infinite = (powers == kernel_size - 1).double()[None]
+    transform = torch.cat([finite, infinite])
     kernels = weight.double().reshape(len(weight), kernel_size, kernel_size, -1, _PANEL_WIDTH)
     products = torch.einsum("iy,jx,pyxco->pijco", transform, transform, kernels)
     return products.flatten(1, 3).to(weight.dtype).contiguous()

@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["PADDINGS", "pad_image", "positions", "window"]
+__all__ = ["PADDINGS", "check_padding", "pad_image", "positions", "window"]
 
 PADDINGS = ("reflect", "replicate", "circular", "constant")
+
+
+def check_padding(mode: str) -> None:
+    if mode not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
 
 
 def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
@@ -36,8 +41,7 @@ def pad_image(image: Tensor, margin: int, mode: str = "reflect") -> Tensor:
 
 def window(image: Tensor, top: int, left: int, height: int, width: int, mode: str) -> Tensor:
     """Rows ``top`` to ``top + height`` and so many columns, padded where there is no image."""
-    if mode not in PADDINGS:
-        raise ValueError(f"padding must be one of {', '.join(map(repr, PADDINGS))}, got {mode!r}")
+    check_padding(mode)
     rows, columns = _Span(top, height, image.shape[-2]), _Span(left, width, image.shape[-1])
     margins = (*columns.margins, *rows.margins)
     if not any(margins):
@@ -54,9 +58,7 @@ def window(image: Tensor, top: int, left: int, height: int, width: int, mode: st
     return image
 
 
-def positions(
-    first: int, length: int, size: int, mode: str, device: torch.device | None = None
-) -> Tensor:
+def positions(first: int, length: int, size: int, mode: str, device: torch.device) -> Tensor:
     """Which of ``size`` pixels stand at the places from ``first`` on; -1 where there are zeros."""
     place = torch.arange(first, first + length, device=device)
     if mode == "circular":

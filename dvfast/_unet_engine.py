@@ -96,7 +96,7 @@ class UNetEngine(PackedNetwork):
         pixels = image.permute(0, 2, 3, 1)
         places = []
         for span, size in zip(place, image.shape[2:], strict=True):
-            there = positions(span.start, span.stop - span.start, size, padding)
+            there = positions(span.start, span.stop - span.start, size, padding, image.device)
             places.append(F.pad(there, (0, -len(there) % self._grid), value=-1))
         votes: Tensor = ops.winograd_unet(
             pixels, *places, *self._transformed, self._widths, self._finest, self.num_votes

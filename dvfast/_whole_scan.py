@@ -140,16 +140,20 @@ def _spans(
 ) -> list[_Span]:
     """Parts over ``count`` voters from the pixel ``first`` on, of an image of ``size`` pixels."""
     in_one = size + 2 * net.margin <= limit
-    most = count if in_one else max(1, (limit - 2 * net.reach) // stride)
+    reach = max(net.reach, net.margin)
+    most = count if in_one else max(1, (limit - 2 * reach) // stride)
     parts = math.ceil(count / most)
-    # A network with a grid answers on its own grid; of that, every so many votes are wanted.
-    dense_stride = stride if net.grid == 1 else net.output_stride
+    # The first vote is one of a part's own grid, and not of what the part reaches beside it: then
+    # every so many of all votes are wanted.
+    from_the_first = net.grid == 1 and reach == net.margin
+    dense_stride = stride if from_the_first else net.output_stride
+    grid = math.lcm(net.grid, dense_stride) if not from_the_first else 1
     spans = []
     for part in range(parts):
         begin, end = part * count // parts, (part + 1) * count // parts
         nearest, farthest = first + begin * stride, first + (end - 1) * stride
-        start = max(-net.margin, (nearest - net.reach) // net.grid * net.grid)
-        stop = min(size + net.margin, farthest + net.reach + 1)
+        start = max(0, (nearest - reach + net.margin) // grid * grid) - net.margin
+        stop = min(size + net.margin, farthest + reach + 1)
         skipped = (nearest - start - net.margin) // dense_stride
         step = stride // dense_stride
         wanted = slice(skipped, skipped + (end - begin - 1) * step + 1, step)

@@ -16,13 +16,14 @@ from ._arguments import check_count, check_integers, wrong_type
 from ._engine import Engine, engine_of, why_not
 from ._evaluating import evaluating
 from ._library import cpu_info
-from ._padding import PADDINGS, pad_image, window
+from ._padding import PADDINGS, check_padding, pad_image, window
 from ._unet_engine import UNetEngine, unet_engine_of, why_not_unet
 from ._whole_scan import fill_by_strips, fill_by_windows
 from .errors import InputError
 from .functional import hybrid_activation
 from .nn import DeepVotingNet, VotingNetwork, VotingUNet
 from .nn.deep_voting_net import PATCH_SIZE, POOLED_STRIDE, trunk_geometry
+from .nn.network import tensor_of
 
 __all__ = [
     "PADDINGS",
@@ -128,6 +129,7 @@ def scan(
         raise ValueError(
             f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}"
         )
+    check_padding(padding)
     check_count("stride", stride)
     if not isinstance(net, VotingNetwork):
         raise wrong_type("net", net, "a VotingNetwork", "; dvfast.weights.load_weights reads one")
@@ -215,7 +217,7 @@ def _check_windows(net: VotingNetwork, mode: str, precision: str) -> None:
     kind = type(net).__name__
     if mode != "fast":
         raise InputError(f"mode {mode!r} needs a DeepVotingNet, got a {kind}; use 'fast'")
-    device = next(net.parameters()).device
+    device = tensor_of(net).device
     if precision == "bfloat16" and device.type == "cpu" and not cpu_info()["matrix_unit"]:
         raise InputError("precision 'bfloat16' needs a CPU with AMX, on Linux; use 'float32'")
     if precision == "tf32":
@@ -361,7 +363,7 @@ def _tile_of_pixels(
 
 
 def _as_batch(image: Tensor | NDArray[Any], net: VotingNetwork) -> Tensor:
-    weight = next(net.parameters())
+    weight = tensor_of(net)
     if not isinstance(image, Tensor):
         from .data import image_to_tensor
 

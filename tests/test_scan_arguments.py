@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support import one_thread, random_image, tiny_net
+from support import one_thread, random_image, small_unet, tiny_net
 
 __all__ = ["one_thread"]
 
@@ -86,3 +86,12 @@ def test_errors(net: DeepVotingNet) -> None:
         dvfast.scan(net, image.to(torch.uint8))
     with pytest.raises(ValueError, match="padding"):
         pad_image(image, 2, "mirror")
+
+
+@pytest.mark.parametrize("precision", ["exact", "float32"])
+@pytest.mark.parametrize("height", [0, 20])
+def test_a_misspelt_padding_is_refused(precision: str, height: int) -> None:
+    image = torch.rand(3, height, 20)
+    for net in (tiny_net(), small_unet()):
+        with pytest.raises(ValueError, match=r"padding must be one of .*got 'symmetric'"):
+            dvfast.scan(net, image, padding="symmetric", precision=precision)

@@ -20,6 +20,7 @@ from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
+from ..nn.network import tensor_of
 from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
 from .finding import find_nuclei
@@ -181,7 +182,7 @@ class Detector:
         if self.knows_micrometres:
             scale = f"{self.pixel_size:g} µm per pixel"
         return (
-            f"Detector({type(self.net).__name__} on {next(self.net.parameters()).device}, "
+            f"Detector({type(self.net).__name__} on {tensor_of(self.net).device}, "
             f"{'RGB' if self.net.in_channels == 3 else 'grey'}, {scale}, stride {settings.stride}, "
             f"threshold {settings.threshold:g}{' of the highest' if settings.relative else ''})"
         )
@@ -406,7 +407,7 @@ class Detector:
     ) -> Tensor:
         original = image_to_tensor(pixels, self.net.in_channels, name)
         normal = normalize(original, self.settings.normalization)
-        return resample(normal, self.scale_of(pixel_size)).to(next(self.net.parameters()))
+        return resample(normal, self.scale_of(pixel_size)).to(tensor_of(self.net))
 
 
 def _warn_of_void(void: int) -> None:

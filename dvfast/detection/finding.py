@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..nn import VotingNetwork
@@ -32,7 +33,7 @@ def find_nuclei(
             if progress is not None:
                 progress((number + share) / settings.orientations)
 
-        return scan(
+        votes = scan(
             net,
             shown,
             stride=settings.stride,
@@ -40,6 +41,7 @@ def find_nuclei(
             progress=advance,
             **how,
         )
+        return votes if votes.dtype == torch.float64 else votes.float()
 
     if settings.orientations > 1:
         return peaks_of_orientations(image, settings, votes_of, capacity)

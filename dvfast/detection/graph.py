@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._engines import held
 from ..errors import InputError
+from ..nn.network import tensor_of
 from ..scan import Precision
 from .detector import Detector
 from .finding import find_nuclei
@@ -55,7 +56,7 @@ class DetectionGraph:
         self._settings = detector.settings_with(stride=stride, threshold=threshold)
         self._precision = precision
         self._capacity = capacity
-        weight = next(detector.net.parameters())
+        weight = tensor_of(detector.net)
         self._image = weight.new_zeros(detector.net.in_channels, *size)
         if weight.device.type != "cuda":
             raise InputError(

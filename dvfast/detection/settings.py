@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._arguments import check_count, check_flag, check_gaussian, check_integer, check_number, limit
+from .._padding import check_padding
 from ..data.images import NORMALIZATIONS
-from ..scan import PADDINGS
 
 __all__ = ["DetectionSettings"]
 
@@ -73,8 +73,7 @@ class DetectionSettings:
         check_flag("relative", self.relative)
         check_count("min_distance", self.min_distance)
         limit("max_offset", self.max_offset)
-        if self.padding not in PADDINGS:
-            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
+        check_padding(self.padding)
         check_integer("orientations", self.orientations)
         if self.orientations not in (1, 2, 4, 8):
             raise ValueError(f"orientations must be 1, 2, 4 or 8, got {self.orientations!r}")

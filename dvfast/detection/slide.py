@@ -22,6 +22,7 @@ from .._arguments import limit
 from ..data import image_to_tensor
 from ..data.images import EXPOSURE_PERCENTILES
 from ..nn import VotingNetwork
+from ..nn.network import tensor_of
 from ..scan import Precision
 from .checkpoint import Checkpoint, FoundInTile, digest_of_network, digest_of_picture
 from .finding import find_nuclei
@@ -65,7 +66,7 @@ def detect_tiles(
             "dvfast": __version__,
             "slide": digest_of_picture(picture),
             "network": digest_of_network(net),
-            "device": next(net.parameters()).device.type,
+            "device": tensor_of(net).device.type,
             "level": view.level,
             "scale": str(view.ratio),
             "region": region,
@@ -103,7 +104,7 @@ def _find(
     progress: Callable[[float], object] | None,
 ) -> Generator[FoundInTile, None, None]:
     """What lies in every tile from the `first` on."""
-    channels, weight = net.in_channels, next(net.parameters())
+    channels, weight = net.in_channels, tensor_of(net)
     exposure = _exposure(tiling.view, channels) if settings.normalization == "percentiles" else None
     of_tiles = dataclasses.replace(
         settings,

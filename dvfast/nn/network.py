@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .._arguments import check_tensor
 
-__all__ = ["VotingNetwork"]
+__all__ = ["VotingNetwork", "tensor_of"]
 
 
 class VotingNetwork(nn.Module, ABC):
@@ -91,3 +93,8 @@ class VotingNetwork(nn.Module, ABC):
             )
         if not x.is_floating_point():
             raise ValueError(f"{name} must be floating point in [0, 1], got {x.dtype}")
+
+
+def tensor_of(net: VotingNetwork) -> Tensor:
+    """A tensor of the dtype and on the device that images must have."""
+    return next(chain(net.parameters(), net.buffers()), torch.empty(0, dtype=torch.float32))

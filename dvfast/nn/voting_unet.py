@@ -194,9 +194,12 @@ class VotingUNet(VotingNetwork):
         """
         if not self.normalized:
             return copy.deepcopy(self).eval()
-        plain = VotingUNet(
-            self.num_votes, self.in_channels, self.channels, self.output_stride, normalized=False
-        ).to(self.head.weight)
+        weight = self.head.weight
+        with torch.device(weight.device):
+            plain = VotingUNet(
+                *(self.num_votes, self.in_channels, self.channels, self.output_stride),
+                normalized=False,
+            ).to(weight)
         source = copy.deepcopy(self).eval()
         convolutions, targets = (
             [module for module in net.modules() if isinstance(module, nn.Conv2d)]

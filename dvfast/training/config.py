@@ -67,7 +67,8 @@ class TrainingConfig:
     learning_rate
         The largest of the schedule.
     optimizer
-        ``"sgd"`` (momentum 0.9) or ``"adamw"``.
+        ``"sgd"`` (momentum 0.9) or ``"adamw"``; ``"onecycle"`` moves the momentum, and AdamW's
+        first β, from 0.95 to 0.85 and back.
     schedule
         ``"constant"``, ``"cosine"`` (falls to 0) or ``"onecycle"`` (rises over the first 30 % of
         the steps, then falls to 0).
@@ -318,12 +319,17 @@ class TrainingConfig:
                 f"density_weight: came as {self.density_weight}, expected 0 where target is not "
                 "'votes' or sampling not 'crops'"
             )
-        width = (self.crop_size - 1) * self.crop_stride
-        if width <= 2 * self.r1:
+        if self.crop_size <= 2 * self.votes_within_r1:
             raise InputError(
-                f"crop_size: came as {self.crop_size}, which makes crops of {width + 1} pixels, "
-                f"expected more than two r1, {2 * self.r1:g}, where there is a density_weight"
+                f"crop_size: came as {self.crop_size}, expected more than "
+                f"{2 * self.votes_within_r1}, as many votes as two r1 hold, where there is a "
+                "density_weight"
             )
+
+    @property
+    def votes_within_r1(self) -> int:
+        """Votes from the border of a crop to where its density is whole."""
+        return math.ceil(self.r1 / self.crop_stride)
 
     @property
     def scale(self) -> float:
@@ -344,7 +350,7 @@ class TrainingConfig:
 
     def build_network(self, device: str | torch.device = "cpu") -> VotingNetwork:
         """The network with random weights, in channels_last."""
-        net = self._build(device)
+        net = self._build(device).float()
         if self.target != "votes":
             # It votes for the pixel itself, and as no gradient comes, for ever.
             last = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)][-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -112,7 +111,7 @@ def density_loss(logits: Tensor, targets: Tensor, config: TrainingConfig) -> Ten
     squared = targets[:, 1:3].square().sum(dim=1)
     heat = torch.exp(squared / (-2 * config.target_radius**2)) * (targets[:, 0] > 0)
     loss = (1 - heat) * expected - heat * torch.log(-torch.expm1(-expected))
-    border = math.ceil(config.r1 / stride)
+    border = config.votes_within_r1
     return loss[:, border : size - border, border : size - border].mean()
 
 

@@ -125,6 +125,15 @@ class TrainingState:
                 "the run with the dvfast that began it, or start over with resume=False (--fresh)"
             )
         self._check_same_run(path, facts, fingerprint)
+        try:
+            self._restore(tensors, facts)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: the checkpoint is damaged ({error!r}); start over with resume=False "
+                "(--fresh)"
+            ) from error
+
+    def _restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self.net.load_state_dict(_unprefixed("net", tensors))
         if self._average is not None:
             self._average.load_state_dict(_unprefixed("average", tensors))
@@ -151,9 +160,9 @@ class TrainingState:
         way_out = (
             "use the old ones, another output folder, or start over with resume=False (--fresh)"
         )
-        if changed := differences(facts["config"], self._config.to_dict()):
+        if changed := differences(facts.get("config") or {}, self._config.to_dict()):
             raise InputError(f"{path}: the run began with other settings: {changed}; {way_out}")
-        if facts["fingerprint"] != fingerprint:
+        if facts.get("fingerprint") != fingerprint:
             raise InputError(
                 f"{path}: the run began with other training files (names, images or clicks "
                 f"differ); {way_out}"

@@ -49,7 +49,8 @@ def best_threshold(
     highest = [result.scores.max() for result, _ in found if len(result)]
     typical = float(np.median(highest)) if highest else 0.0
     tried = []
-    for threshold in _SHARES if relative else _SHARES * typical:
+    # Where nothing was found, an absolute one of 0 would find everything.
+    for threshold in _SHARES if relative else np.maximum(_SHARES * typical, ALL_PEAKS):
         pairs = []
         for result, points in found:
             unit = result.scores.max(initial=0) if relative else 1

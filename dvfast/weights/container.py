@@ -81,8 +81,10 @@ def read_container(
         )
     try:
         facts = json.loads(header[key])
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: the description {key!r} is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: the description {key!r} cannot be read as JSON: {error}"
+        ) from None
     if not isinstance(facts, dict):
         raise InputError(f"{path}: the description {key!r} is no JSON object")
     return tensors, facts

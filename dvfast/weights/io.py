@@ -112,8 +112,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[VotingNetwork, dict[str,
     kind = description.setdefault("network", "DeepVotingNet")
     net = _empty_net(path, kind, description.get("architecture"))
     _check_fit(path, net.state_dict(), tensors)
-    _check_finite(path, tensors)
     weights = {name: tensor.float() for name, tensor in tensors.items()}
+    _check_finite(path, weights)
     net.load_state_dict(weights, assign=True)
     return net.eval(), description
 

@@ -136,3 +136,20 @@ def test_symbolic_sizes() -> None:
     traced = make_fx(run, tracing_mode="symbolic")(VOTES, POINTS)
     for votes in (VOTES, random_votes((1, 6, 7, 9))):
         assert torch.equal(traced(votes, POINTS), run(votes, POINTS))
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        dvfast.hybrid_activation,
+        lambda votes: dvfast.voting_loss(votes, VOTES),
+        lambda votes: dvfast.vote_map(votes, SIZE),
+        lambda votes: dvfast.vote_density(votes, SIZE),
+        lambda votes: dvfast.parzen_density(votes, SIZE),
+    ],
+)
+def test_forward_mode_is_refused_and_not_taken_for_zero(operator: Callable[..., Any]) -> None:
+    with pytest.raises(NotImplementedError, match="no derivatives in forward mode"):
+        torch.func.jvp(operator, (VOTES,), (torch.ones_like(VOTES),))
+    with pytest.raises(NotImplementedError, match="no derivatives in forward mode"):
+        torch.func.jacfwd(operator)(VOTES)

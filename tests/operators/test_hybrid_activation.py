@@ -163,3 +163,13 @@ def test_errors() -> None:
         dvfast.hybrid_activation(torch.zeros(2, 3), dim=2)
     with pytest.raises(RuntimeError, match=r"logits must be one of .*got int64 \[2, 3\]"):
         dvfast.hybrid_activation(torch.zeros(2, 3, dtype=torch.int64))
+
+
+def test_a_third_derivative_is_refused() -> None:
+    logits = torch.randn(1, 3, 2, 2, dtype=torch.float64).requires_grad_()
+    (first,) = torch.autograd.grad(
+        dvfast.hybrid_activation(logits).pow(3).sum(), logits, create_graph=True
+    )
+    (second,) = torch.autograd.grad(first.pow(2).sum(), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not differentiate three times"):
+        torch.autograd.grad(second.pow(2).sum(), logits)

@@ -19,6 +19,7 @@ from dvfast.errors import InputError
 from dvfast.training import FitResult, TrainingConfig, Validation, fit
 from dvfast.training.state import TrainingState
 from dvfast.weights import load_weights
+from dvfast.weights.container import read_container, write_container
 
 # Dies like `kill -9`: at the start of a step, or in the middle of writing a checkpoint.
 KILLED_RUN = """
@@ -284,3 +285,24 @@ def test_the_papers_settings_learn(tmp_path: Path) -> None:
     config = TrainingConfig.paper(steps=60, validation_fraction=0.0)
     history = fit(write_tiles(tmp_path / "tiles"), tmp_path / "run", config, progress=False).history
     assert np.mean(history.loss[-10:]) < 0.95 * np.mean(history.loss[:10])
+
+
+def test_a_checkpoint_without_all_its_entries_is_named(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(steps=2)
+    fit(folder, tmp_path, config, progress=False)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    tensors, facts = read_container(checkpoint, "dvfast_checkpoint", "a checkpoint")
+    for missing in (next(iter(tensors)), "loss"):
+        rest = {name: tensor for name, tensor in tensors.items() if name != missing}
+        write_container(checkpoint, rest, "dvfast_checkpoint", facts)
+        with pytest.raises(InputError, match=r"checkpoint\.safetensors: the checkpoint is damaged"):
+            fit(folder, tmp_path, config, progress=False)
+
+
+def test_numbers_that_are_double_by_default_do_not_matter(folder: Path, tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = fit(folder, tmp_path, tiny_config(steps=2), progress=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert result.weights_path.exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dvfast.detection import DetectionResult
-from dvfast.training.threshold import best_threshold
+from dvfast.training.threshold import ALL_PEAKS, best_threshold
 
 
 def result(points: list[list[float]], scores: list[float]) -> DetectionResult:
@@ -59,7 +59,8 @@ def test_a_relative_one_follows_every_image() -> None:
     assert best_threshold(found, radius=3)[1].micro.f1 < 1
 
 
-def test_images_where_nothing_was_found() -> None:
-    threshold, evaluation = best_threshold([(result([], []), np.array([[1.0, 1.0]]))], radius=3)
-    assert threshold == pytest.approx(0)
+def test_where_nothing_is_found_it_does_not_let_everything_in() -> None:
+    truth = np.array([[10.0, 10.0]])
+    threshold, evaluation = best_threshold([(result([], []), truth)], radius=3)
+    assert threshold == ALL_PEAKS
     assert evaluation.micro.f1 == 0

@@ -229,6 +229,19 @@ def test_weights_that_are_no_numbers(path: Path, value: float) -> None:
         load_weights(path)
 
 
+def test_weights_that_are_too_large_for_float32(path: Path) -> None:
+    rewrite(path, {name: t.double().add(1e300) for name, t in load_file(path).items()})
+    with pytest.raises(InputError, match="NaN or infinity"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": ' + "1" * 5000 + "}", "{"])
+def test_descriptions_that_cannot_be_read(path: Path, text: str) -> None:
+    save_file(load_file(path), path, metadata={"dvfast": text})
+    with pytest.raises(InputError, match="the description 'dvfast' cannot be read"):
+        load_weights(path)
+
+
 def test_half_precision_is_widened(path: Path) -> None:
     rewrite(path, {name: value.half() for name, value in load_file(path).items()})
     assert load_weights(path)[0].conv1.weight.dtype == torch.float32
