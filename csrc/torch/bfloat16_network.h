@@ -25,10 +25,7 @@ inline Bfloat16Layer bfloat16_layer(const Tensor& weight, const Tensor& bias, in
   STD_TORCH_CHECK(outputs > 0 && outputs % kBfloat16Block == 0,
                   "bias must be filled up to a multiple of ", kBfloat16Block, ", got ",
                   describe(bias));
-  STD_TORCH_CHECK(weight.dim() == 3 && weight.is_contiguous() && weight.size(0) == panels &&
-                      weight.size(1) == taps * inputs && weight.size(2) == kPanelWidth,
-                  "weight must be packed as a contiguous [", panels, ", ", taps * inputs, ", ",
-                  kPanelWidth, "], got ", describe(weight));
+  check_panels(weight, "weight", panels, taps, inputs);
   return {static_cast<const bfloat16*>(weight.data_ptr()),
           static_cast<const float*>(bias.data_ptr()), outputs};
 }
@@ -56,12 +53,12 @@ Tensor bfloat16_trunk_layer(const Tensor& features, const Tensor& weight, const 
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
   check_row(num_windows(params.input.width, window, 1), features);
+  check_kept_rows(params.input.width, params.layer.outputs, pool_dilation, features);
   const auto length = [&](int64_t size) {
     return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
   };
-  Tensor output =
-      torch::stable::new_empty(features, {params.input.batch, length(params.input.height),
-                                          length(params.input.width), params.layer.outputs});
+  Tensor output = allocate(features, {params.input.batch, length(params.input.height),
+                                      length(params.input.width), params.layer.outputs});
   params.output = features_view<bfloat16>(output, "output", ScalarType::BFloat16);
   if (output.numel() > 0) Device{features}(params);
   return output;

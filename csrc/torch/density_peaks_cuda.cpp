@@ -18,7 +18,7 @@ struct Cuda : CudaVoting {
                                                      int64_t capacity) const {
     const Tensor weights = taps<T>(map, sigma, window, Tap::kValue);
     const T* values = static_cast<const T*>(weights.data_ptr());
-    Tensor density = torch::stable::new_empty(map, map.sizes());
+    Tensor density = allocate(map, map.sizes());
     const GaussianFilterParams<T> filter{
         map_view<const T>(map, "map"), static_cast<T*>(density.data_ptr()), values, values, window,
         static_cast<T>(scale)};

@@ -8,6 +8,7 @@
 
 #include "../cpu/find_peaks.h"
 #include "find_peaks.h"
+#include "parallel.h"
 
 namespace dvfast {
 
@@ -15,6 +16,7 @@ template <typename T>
 std::vector<Peak> peaks_of(const MapView<const T>& density, const PeakRules& rules) {
   constexpr int64_t kRowsPerThread = 32;
   const int64_t height = density.height;
+  if (density.width == 0) return {};
   FindPeaksParams<T> params{};
   params.density = density;
   params.min_distance = useful_distance(density, rules.min_distance);
@@ -22,7 +24,7 @@ std::vector<Peak> peaks_of(const MapView<const T>& density, const PeakRules& rul
   std::mutex mutex;
   if (rules.relative) {
     T highest = 0;
-    torch::stable::parallel_for(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
+    in_parallel(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
       const T mine = highest_value<T>(params.density, begin, end);
       const std::lock_guard<std::mutex> lock(mutex);
       highest = std::max(highest, mine);
@@ -32,7 +34,7 @@ std::vector<Peak> peaks_of(const MapView<const T>& density, const PeakRules& rul
   }
   // Bands of rows may finish in any order; their peaks are put back into raster order.
   std::vector<std::pair<int64_t, std::vector<Peak>>> bands;
-  torch::stable::parallel_for(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
+  in_parallel(0, height, kRowsPerThread, [&](int64_t begin, int64_t end) {
     std::vector<Peak> mine = find_peaks<T>(params, begin, end);
     const std::lock_guard<std::mutex> lock(mutex);
     bands.emplace_back(begin, std::move(mine));
@@ -47,7 +49,7 @@ std::vector<Peak> peaks_of(const MapView<const T>& density, const PeakRules& rul
 
 // The first `capacity` of them on the device of `like`, (-1, -1) where there is no other.
 inline Tensor points_of(const std::vector<Peak>& peaks, int64_t capacity, const Tensor& like) {
-  Tensor points = torch::stable::new_empty(like, {capacity, 2}, ScalarType::Long);
+  Tensor points = allocate(like, {capacity, 2}, ScalarType::Long);
   int64_t* out = static_cast<int64_t*>(points.data_ptr());
   const auto count = static_cast<int64_t>(peaks.size());
   for (int64_t i = 0; i < capacity; ++i) {
@@ -58,7 +60,7 @@ inline Tensor points_of(const std::vector<Peak>& peaks, int64_t capacity, const 
 }
 
 inline Tensor count_of(const std::vector<Peak>& peaks, const Tensor& like) {
-  Tensor count = torch::stable::new_empty(like, {1}, ScalarType::Long);
+  Tensor count = allocate(like, {1}, ScalarType::Long);
   *static_cast<int64_t*>(count.data_ptr()) = static_cast<int64_t>(peaks.size());
   return count;
 }

@@ -12,10 +12,10 @@ class PeakBuffers {
  public:
   explicit PeakBuffers(const Tensor& density)
       : chunks_((density.numel() + kPixelsPerChunk - 1) / kPixelsPerChunk),
-        highest_(torch::stable::new_empty(density, {1}, ScalarType::Long)),
-        parents_(torch::stable::new_empty(density, {density.numel()}, ScalarType::Long)),
-        marks_(torch::stable::new_empty(density, {density.numel()}, ScalarType::Byte)),
-        offsets_(torch::stable::new_empty(density, {chunks_ + 1}, ScalarType::Long)) {}
+        highest_(allocate(density, {1}, ScalarType::Long)),
+        parents_(allocate(density, {density.numel()}, ScalarType::Long)),
+        marks_(allocate(density, {density.numel()}, ScalarType::Byte)),
+        offsets_(allocate(density, {chunks_ + 1}, ScalarType::Long)) {}
 
   PeakWorkspace workspace() const {
     return {static_cast<unsigned long long*>(highest_.data_ptr()),
@@ -67,7 +67,7 @@ class PeakSearch {
   }
 
   Tensor count() const {
-    Tensor count = torch::stable::new_empty(density_, {1}, ScalarType::Long);
+    Tensor count = allocate(density_, {1}, ScalarType::Long);
     check(cudaMemcpyAsync(count.data_ptr(), buffers_.count(), sizeof(int64_t),
                           cudaMemcpyDeviceToDevice, scope_.stream()));
     return count;
@@ -77,7 +77,7 @@ class PeakSearch {
   static void check(cudaError_t error) { CudaScope::check(error, "find_peaks"); }
 
   Tensor room_for(int64_t capacity) const {
-    return torch::stable::new_empty(density_, {capacity, 2}, ScalarType::Long);
+    return allocate(density_, {capacity, 2}, ScalarType::Long);
   }
 
   void write(const Tensor& points, int64_t capacity) const {

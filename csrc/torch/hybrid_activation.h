@@ -9,7 +9,7 @@ namespace dvfast::ops {
 
 template <typename Device>
 Tensor hybrid_activation_forward(const Tensor& logits) {
-  Tensor votes = torch::stable::empty_like(logits);
+  Tensor votes = allocate_like(logits);
   with_floating_type(logits, "logits", [&](auto type) {
     using T = decltype(type);
     HybridActivationParams<T> params{patches_view<const T>(logits, "logits"),
@@ -25,7 +25,7 @@ Tensor hybrid_activation_backward(const Tensor& grad_output, const Tensor& outpu
   check_same_shape(grad_output, "grad_output", output, "output");
   check_dtype(grad_output, "grad_output", {output.scalar_type()});
   check_same_device(grad_output, "grad_output", output, "output");
-  Tensor grad_input = torch::stable::empty_like(output);
+  Tensor grad_input = allocate_like(output);
   with_floating_type(output, "output", [&](auto type) {
     using T = decltype(type);
     HybridBackwardParams<T> params{patches_view<const T>(grad_output, "grad_output"),
@@ -46,7 +46,7 @@ Tensor hybrid_activation_double_backward(const Tensor& grad_grad_input, const Te
     check_dtype(*tensor, name, {output.scalar_type()});
     check_same_device(*tensor, name, output, "output");
   }
-  Tensor grad = torch::stable::empty_like(output);
+  Tensor grad = allocate_like(output);
   with_floating_type(output, "output", [&](auto type) {
     using T = decltype(type);
     HybridDoubleBackwardParams<T> params{patches_view<const T>(grad_grad_input, "grad_grad_input"),

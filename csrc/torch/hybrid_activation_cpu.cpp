@@ -3,6 +3,7 @@
 #include "../cpu/hybrid_activation.h"
 #include "../cpu/patches.h"
 #include "hybrid_activation.h"
+#include "parallel.h"
 
 namespace dvfast {
 namespace {
@@ -29,8 +30,8 @@ struct Cpu {
   template <typename Params>
   static void run(void (*kernel)(const Params&, int64_t, int64_t), const Params& params,
                   int64_t patches) {
-    torch::stable::parallel_for(0, num_blocks(patches), kBlocksPerThread,
-                                [&](int64_t begin, int64_t end) { kernel(params, begin, end); });
+    in_parallel(0, num_blocks(patches), kBlocksPerThread,
+                [&](int64_t begin, int64_t end) { kernel(params, begin, end); });
   }
 };
 

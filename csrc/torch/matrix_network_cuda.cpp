@@ -95,8 +95,8 @@ Tensor matrix_trunk_layer(const Tensor& features, const Tensor& weight, const Te
   params.trunk.dilation = dilation;
   params.trunk.pool_stride = pool_stride;
   params.trunk.pool_dilation = pool_dilation;
-  Tensor output = torch::stable::new_empty(
-      features, {params.trunk.input.batch, height, width, params.trunk.layer.outputs});
+  Tensor output =
+      allocate(features, {params.trunk.input.batch, height, width, params.trunk.layer.outputs});
   if (half) {
     params.rounded_output = features_view<bfloat16>(output, "output", ScalarType::BFloat16);
     const auto& view = params.rounded_output;

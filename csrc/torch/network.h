@@ -36,6 +36,20 @@ inline void check_bias(const Tensor& bias, const char* name, const Tensor& featu
                   " must be contiguous with one dimension, got ", describe(bias));
 }
 
+// No map is as wide, and no product of two of them overflows.
+constexpr int64_t kMaxGeometry = int64_t{1} << 30;
+
+inline void check_panels(const Tensor& weight, const char* name, int64_t panels, int64_t taps,
+                         int64_t inputs) {
+  STD_TORCH_CHECK(inputs <= kMaxGeometry, name, " must be of at most ", kMaxGeometry,
+                  " input channels, got ", inputs);
+  STD_TORCH_CHECK(weight.dim() == 3 && weight.is_contiguous() && weight.size(0) == panels &&
+                      weight.size(1) % taps == 0 && weight.size(1) / taps == inputs &&
+                      weight.size(2) == kPanelWidth,
+                  name, " must be packed as a contiguous [", panels, ", ", taps, " * ", inputs,
+                  ", ", kPanelWidth, "], got ", describe(weight));
+}
+
 // A layer of panels [panel, tap * input channel, kPanelWidth].
 inline PackedLayer packed_layer(const Tensor& weight, const Tensor& bias, int64_t taps,
                                 int64_t inputs, const char* name, const Tensor& features) {
@@ -47,16 +61,10 @@ inline PackedLayer packed_layer(const Tensor& weight, const Tensor& bias, int64_
                   "bias must be filled up to a multiple of ", kChannelBlock, ", got ",
                   describe(bias));
   const int64_t panels = filled_up(outputs, kPanelWidth) / kPanelWidth;
-  STD_TORCH_CHECK(weight.dim() == 3 && weight.is_contiguous() && weight.size(0) == panels &&
-                      weight.size(1) == taps * inputs && weight.size(2) == kPanelWidth,
-                  name, " must be packed as a contiguous [", panels, ", ", taps * inputs, ", ",
-                  kPanelWidth, "], got ", describe(weight));
+  check_panels(weight, name, panels, taps, inputs);
   return {static_cast<const float*>(weight.data_ptr()), static_cast<const float*>(bias.data_ptr()),
           inputs, outputs};
 }
-
-// No map is as wide, and no product of two of them overflows.
-constexpr int64_t kMaxGeometry = int64_t{1} << 30;
 
 // How many places a window reaches, and how many of them a row of `size` has.
 inline int64_t reach(int64_t kernel_size, int64_t dilation) {

@@ -1,4 +1,4 @@
-// Work that is handed out piece by piece.
+// Work that is handed out to torch's threads.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -6,8 +6,26 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 
 namespace dvfast {
+
+// Torch's parallel_for, through whose C interface exceptions do not come as what they are.
+template <typename F>
+void in_parallel(int64_t begin, int64_t end, int64_t smallest, const F& f) {
+  std::exception_ptr failure;
+  std::mutex mutex;
+  torch::stable::parallel_for(begin, end, smallest, [&](int64_t first, int64_t last) {
+    try {
+      f(first, last);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
 
 // Calls f(begin, end) for pieces of [0, total), large ones first, none smaller than `smallest` but
 // the last. A thread takes the next piece when it is done with one, so that none waits long for
@@ -27,14 +45,14 @@ void parallel_in_pieces(int64_t total, int64_t smallest, const F& f) {
       f(begin, end);
     }
   };
-  torch::stable::parallel_for(0, std::min(threads, (total + smallest - 1) / smallest), 1, take_all);
+  in_parallel(0, std::min(threads, (total + smallest - 1) / smallest), 1, take_all);
 }
 
 // Calls f(thread) for all threads, at once if there are as many.
 template <typename F>
 void on_every_thread(const F& f) {
   const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());
-  torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+  in_parallel(0, threads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t thread = begin; thread < end; ++thread) f(thread);
   });
 }

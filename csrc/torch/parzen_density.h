@@ -52,10 +52,10 @@ Tensor parzen_density_backward(const Tensor& grad, const Tensor& votes, double s
     check_gradient(grad, votes);
     fill_parzen<T>(&params, votes, grad.size(1), grad.size(2), sigma, window, stride, offset_y,
                    offset_x, radius, area);
-    Tensor grad_votes = torch::stable::empty_like(votes);
+    Tensor grad_votes = allocate_like(votes);
     params.grad = map_view<const T>(grad, "grad");
     params.grad_votes = votes_view<T>(grad_votes, "grad_votes");
-    Device{votes}.gather(params);
+    if (votes.numel() > 0) Device{votes}.gather(params);
     return grad_votes;
   });
 }

@@ -9,6 +9,7 @@
 
 #include <initializer_list>
 #include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 
@@ -42,6 +43,32 @@ inline std::string describe(const Tensor& tensor) {
   for (int64_t i = 0; i < tensor.dim(); ++i) out << (i ? ", " : "") << tensor.size(i);
   out << "]";
   return out.str();
+}
+
+// Torch says in words of its own, which do not come through its C interface, that it has no memory.
+template <typename Allocate>
+Tensor allocated(torch::headeronly::IntHeaderOnlyArrayRef sizes, const Allocate& allocate) {
+  try {
+    return allocate();
+  } catch (const std::exception&) {
+    std::ostringstream out;
+    for (size_t i = 0; i < sizes.size(); ++i) out << (i ? ", " : "") << sizes[i];
+    STD_TORCH_CHECK(false, "there is not enough memory for a tensor of [", out.str(), "]");
+  }
+}
+
+inline Tensor allocate(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
+                       std::optional<ScalarType> dtype = std::nullopt) {
+  return allocated(sizes, [&] { return torch::stable::new_empty(like, sizes, dtype); });
+}
+
+inline Tensor allocate_zeros(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
+                             std::optional<ScalarType> dtype = std::nullopt) {
+  return allocated(sizes, [&] { return torch::stable::new_zeros(like, sizes, dtype); });
+}
+
+inline Tensor allocate_like(const Tensor& like) {
+  return allocated(like.sizes(), [&] { return torch::stable::empty_like(like); });
 }
 
 inline void check_dtype(const Tensor& tensor, const char* name,
@@ -162,9 +189,13 @@ void merge_axes(First& first, Views&... views) {
   }
 }
 
+// Times the longest row of voters it is no overflow.
+constexpr int64_t kFarthestStride = int64_t{1} << 30;
+
 template <typename T>
 GridAxis<T> grid_axis(int64_t stride, double offset) {
-  STD_TORCH_CHECK(stride >= 1, "stride must be at least 1, got ", stride);
+  STD_TORCH_CHECK(stride >= 1 && stride <= kFarthestStride, "stride must be between 1 and ",
+                  kFarthestStride, ", got ", stride);
   STD_TORCH_CHECK(std::abs(offset) <= kFarthestLanding, "offset must be finite, got ", offset);
   const double base = std::floor(offset);
   return {stride, static_cast<int64_t>(base), static_cast<T>(offset - base)};

@@ -14,11 +14,11 @@ inline Tensor empty_votes(const Tensor& features, int64_t num_votes, int64_t ker
                   "num_votes, kernel_size, dilation and stride must be at least 1, got ", num_votes,
                   ", ", kernel_size, ", ", dilation, " and ", stride);
   const int64_t window = reach(kernel_size, dilation);
-  return torch::stable::new_empty(features,
-                                  {features.size(0), kChannelsPerVote * num_votes,
-                                   num_windows(features.size(1), window, stride),
-                                   num_windows(features.size(2), window, stride)},
-                                  ScalarType::Float);
+  return allocate(features,
+                  {features.size(0), kChannelsPerVote * num_votes,
+                   num_windows(features.size(1), window, stride),
+                   num_windows(features.size(2), window, stride)},
+                  ScalarType::Float);
 }
 
 // The last of several layers: [3k, inputs filled up].

@@ -12,8 +12,7 @@ class Cuda : CudaScope {
   explicit Cuda(const Tensor& features) : CudaScope(features), features_(features) {}
 
   void operator()(const VoteHeadParams& params) const {
-    const Tensor scratch =
-        torch::stable::new_empty(features_, {vote_head_scratch(params)}, ScalarType::Float);
+    const Tensor scratch = allocate(features_, {vote_head_scratch(params)}, ScalarType::Float);
     check(launch_vote_head(params, static_cast<float*>(scratch.data_ptr()), stream()), "vote_head");
   }
 

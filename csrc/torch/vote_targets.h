@@ -45,7 +45,7 @@ Tensor vote_targets(const Tensor& points, const Tensor& splits, int64_t height, 
     using T = decltype(type);
     const auto y_axis = grid_axis<T>(stride, offset_y);
     const auto x_axis = grid_axis<T>(stride, offset_x);
-    Tensor target = torch::stable::new_empty(
+    Tensor target = allocate(
         points, {splits.size(0) - 1, kChannelsPerVote * num_votes,
                  grid_length(height, stride, offset_y), grid_length(width, stride, offset_x)});
     const TargetGrid<T> grid{votes_view<T>(target, "target"),

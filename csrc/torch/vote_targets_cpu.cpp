@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "../cpu/vote_targets.h"
+#include "parallel.h"
 #include "vote_targets.h"
 
 namespace dvfast {
@@ -22,6 +23,7 @@ struct Cpu {
     for (int64_t b = 0; b < batch; ++b) {
       STD_TORCH_CHECK(split[b] <= split[b + 1], "splits must not decrease");
     }
+    if (grid.target.num_votes == 0 || grid.target.width == 0) return;
     std::vector<NucleusBins<T>> bins;
     bins.reserve(static_cast<size_t>(batch));
     const T* data = static_cast<const T*>(points.data_ptr());
@@ -31,9 +33,8 @@ struct Cpu {
     }
     const VoteTargetsParams<T> params{bins.data(), grid.target, grid.y_axis, grid.x_axis,
                                       grid.range};
-    torch::stable::parallel_for(
-        0, batch * grid.target.height, kRowsPerThread,
-        [&](int64_t begin, int64_t end) { vote_targets<T>(params, begin, end); });
+    in_parallel(0, batch * grid.target.height, kRowsPerThread,
+                [&](int64_t begin, int64_t end) { vote_targets<T>(params, begin, end); });
   }
 };
 

@@ -52,12 +52,11 @@ std::pair<Tensor, Tensor> vote_sums_to_map(const Tensor& votes, Params params) {
   check_size(params.height, params.width);
   const int64_t batch = votes.size(0);
   const Device device{votes};
-  const Tensor sums =
-      torch::stable::new_zeros(votes, {batch, params.height, params.width}, ScalarType::Long);
-  const Tensor num_void = torch::stable::new_zeros(votes, {batch}, ScalarType::Long);
-  const Tensor map = torch::stable::new_empty(votes, sums.sizes());
+  const Tensor sums = allocate_zeros(votes, {batch, params.height, params.width}, ScalarType::Long);
+  const Tensor num_void = allocate_zeros(votes, {batch}, ScalarType::Long);
+  const Tensor map = allocate(votes, sums.sizes());
   params.sums = static_cast<int64_t*>(sums.data_ptr());
-  device.scatter(params, static_cast<int64_t*>(num_void.data_ptr()));
+  if (votes.numel() > 0) device.scatter(params, static_cast<int64_t*>(num_void.data_ptr()));
   device.to_map(params.sums, static_cast<T*>(map.data_ptr()), sums.numel());
   return {map, num_void};
 }
@@ -85,7 +84,7 @@ inline void check_gradient(const Tensor& grad, const Tensor& votes) {
 template <typename Device, typename T>
 Tensor gather(const Tensor& votes, const VotingRules<T>& rules, Interpolation interpolation,
               const Tensor& value, const Tensor* slope_y, const Tensor* slope_x) {
-  Tensor grad_votes = torch::stable::empty_like(votes);
+  Tensor grad_votes = allocate_like(votes);
   VoteGatherParams<T> params{};
   params.votes = votes_view<const T>(votes, "votes");
   params.grad_votes = votes_view<T>(grad_votes, "grad_votes");
@@ -94,7 +93,7 @@ Tensor gather(const Tensor& votes, const VotingRules<T>& rules, Interpolation in
   params.value = map_view<const T>(value, "grad");
   if (slope_y != nullptr) params.slope_y = map_view<const T>(*slope_y, "grad");
   if (slope_x != nullptr) params.slope_x = map_view<const T>(*slope_x, "grad");
-  Device{votes}.gather(params);
+  if (votes.numel() > 0) Device{votes}.gather(params);
   return grad_votes;
 }
 

@@ -31,7 +31,7 @@ class CudaVoting : public CudaScope {
   Tensor filter(const Tensor& map, double sigma, int64_t window, Tap tap_y, Tap tap_x) const {
     const Tensor taps_y = taps<T>(map, sigma, window, tap_y);
     const Tensor taps_x = tap_x == tap_y ? taps_y : taps<T>(map, sigma, window, tap_x);
-    Tensor filtered = torch::stable::new_empty(map, map.sizes());
+    Tensor filtered = allocate(map, map.sizes());
     const GaussianFilterParams<T> params{
         map_view<const T>(map, "map"), static_cast<T*>(filtered.data_ptr()),
         static_cast<const T*>(taps_y.data_ptr()), static_cast<const T*>(taps_x.data_ptr()), window};
@@ -41,7 +41,7 @@ class CudaVoting : public CudaScope {
 
   template <typename T>
   Tensor taps(const Tensor& map, double sigma, int64_t window, Tap tap) const {
-    Tensor weights = torch::stable::new_empty(map, {window});
+    Tensor weights = allocate(map, {window});
     check(launch_gaussian_taps(static_cast<T*>(weights.data_ptr()), sigma, window, tap, stream()),
           "gaussian_taps");
     return weights;

@@ -28,7 +28,7 @@ void sweep_voting_loss(const Tensor& logits, const Tensor& target, double lambda
   if (per_patch) params.patch_loss = static_cast<compute_t<T>*>(loss->data_ptr());
   const auto& view = params.logits;
   const int64_t blocks = num_blocks(view.batch * view.height * view.width);
-  Tensor block_loss = torch::stable::new_empty(logits, {blocks}, ScalarType::Double);
+  Tensor block_loss = allocate(logits, {blocks}, ScalarType::Double);
   params.block_loss = static_cast<double*>(block_loss.data_ptr());
   Device{logits}(params, per_patch ? nullptr : static_cast<compute_t<T>*>(loss->data_ptr()));
 }
@@ -52,9 +52,8 @@ std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tenso
   for (int64_t i = 0; per_patch && i < logits.dim(); ++i) {
     if (i != 1) patch_shape.push_back(logits.size(i));
   }
-  Tensor loss = torch::stable::new_empty(logits, patch_shape, compute);
-  Tensor gradient =
-      with_gradient ? torch::stable::empty_like(logits) : torch::stable::new_empty(logits, {0});
+  Tensor loss = allocate(logits, patch_shape, compute);
+  Tensor gradient = with_gradient ? allocate_like(logits) : allocate(logits, {0});
   Tensor* slope = with_gradient ? &gradient : nullptr;
   with_floating_type(logits, "logits", [&](auto type) {
     using T = decltype(type);
@@ -71,7 +70,7 @@ std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tenso
 template <typename Device>
 Tensor voting_loss_backward(const Tensor& grad_output, const Tensor& gradient) {
   check_same_device(grad_output, "grad_output", gradient, "gradient");
-  Tensor grad_input = torch::stable::empty_like(gradient);
+  Tensor grad_input = allocate_like(gradient);
   with_floating_type(gradient, "gradient", [&](auto type) {
     using T = decltype(type);
     VotingLossBackwardParams<T> params{};

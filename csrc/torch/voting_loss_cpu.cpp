@@ -2,6 +2,7 @@
 
 #include "../cpu/patches.h"
 #include "../cpu/voting_loss.h"
+#include "parallel.h"
 #include "voting_loss.h"
 
 namespace dvfast {
@@ -15,9 +16,8 @@ struct Cpu {
   template <typename T, typename Target>
   void operator()(const VotingLossParams<T, Target>& params, compute_t<T>* total) const {
     const int64_t blocks = num_blocks(num_patches(params.logits));
-    torch::stable::parallel_for(0, blocks, kBlocksPerThread, [&](int64_t begin, int64_t end) {
-      voting_loss<T, Target>(params, begin, end);
-    });
+    in_parallel(0, blocks, kBlocksPerThread,
+                [&](int64_t begin, int64_t end) { voting_loss<T, Target>(params, begin, end); });
     if (total != nullptr) {
       *total = static_cast<compute_t<T>>(sum_of_blocks(params.block_loss, blocks));
     }
@@ -25,9 +25,8 @@ struct Cpu {
 
   template <typename T>
   void operator()(const VotingLossBackwardParams<T>& params) const {
-    torch::stable::parallel_for(
-        0, num_blocks(num_patches(params.gradient)), kBlocksPerThread,
-        [&](int64_t begin, int64_t end) { voting_loss_backward<T>(params, begin, end); });
+    in_parallel(0, num_blocks(num_patches(params.gradient)), kBlocksPerThread,
+                [&](int64_t begin, int64_t end) { voting_loss_backward<T>(params, begin, end); });
   }
 };
 

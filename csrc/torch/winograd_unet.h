@@ -98,8 +98,8 @@ Tensor winograd_unet(const Tensor& image, const Tensor& rows, const Tensor& colu
   STD_TORCH_CHECK(num_votes >= 1 && num_votes <= kMaxGeometry, "num_votes must be between 1 and ",
                   kMaxGeometry, ", got ", num_votes);
   set_layers(params, weights, biases, num_votes, image);
-  Tensor votes = torch::stable::new_empty(image, {image.size(0), kChannelsPerVote * num_votes,
-                                                  params.height >> finest, params.width >> finest});
+  Tensor votes = allocate(image, {image.size(0), kChannelsPerVote * num_votes,
+                                  params.height >> finest, params.width >> finest});
   params.votes = votes_view<float>(votes, "votes");
   params.votes.batch = 1;
   if (votes.numel() == 0) return votes;

@@ -8,7 +8,9 @@ struct TileAxis {
   int64_t votes, dilation;
 
   int64_t block() const { return kWinogradOutputs * dilation; }
-  int64_t num_tiles() const { return (votes + block() - 1) / block() * dilation; }
+  int64_t num_tiles() const {
+    return votes / block() * dilation + std::min(votes % block(), dilation);
+  }
   // The vote that is a tile's first; the others follow `dilation` apart. The last may not exist.
   int64_t first_vote(int64_t tile) const { return tile / dilation * block() + tile % dilation; }
 };
