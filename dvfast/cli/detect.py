@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -114,14 +116,16 @@ def detect(
     detector = load_detector(weights, device)
     check_precision(detector.net, precision, mode, stride)
     made = [] if single else make_folder(output)
+    for several in targets:
+        check_target(several[0])
     failed = 0
     console = Console(stderr=True)
     _warn_of_unit(detector, pixel_size, console)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True) as progress, _telling_warnings(console):
         task = progress.add_task("detecting", total=len(paths))
         for done, (path, files) in enumerate(zip(paths, targets, strict=True)):
             if skip_existing and all(file.exists() for file in files):
-                click.echo(f"{path}: done before")
+                click.echo(f"{click.format_filename(path)}: done before")
                 continue
             unfinished = files[0].with_suffix(".unfinished")
             try:
@@ -143,10 +147,13 @@ def detect(
                     result.save(file)
                 if isinstance(result, SlideResult):
                     unfinished.unlink()
-                click.echo(f"{path}: {len(result)} nuclei")
+                click.echo(f"{click.format_filename(path)}: {len(result)} nuclei")
             except InputError as error:
                 failed += 1
                 _tell(console, f"Error: {error}", "red")
+            except (OSError, RuntimeError, MemoryError) as error:
+                failed += 1
+                _tell(console, f"Error: {click.format_filename(path)}: {error}", "red")
             except KeyboardInterrupt:
                 if unfinished.exists():
                     _tell(console, f"{path}: stopped; the same command goes on from {unfinished}")
@@ -268,9 +275,18 @@ def _detect(
             raise InputError(f"{path}: mode {mode!r} is for images and not for slides; use 'fast'")
         if how["pixel_size"] is None and (doubt := _doubt_of_scale(detector, slide)):
             _tell(console, f"{path}: {doubt}", "yellow")
-        if unfinished.exists():
-            _tell(console, f"{path}: goes on from {unfinished}")
-        return detector.detect_slide(slide, region=region, checkpoint=unfinished, **how)
+        advance = how.pop("progress")
+        before: list[float] = []
+
+        def progress(share: float) -> None:
+            if not before and share > 0:
+                _tell(console, f"{path}: goes on from {unfinished}")
+            before.append(share)
+            advance(share)
+
+        return detector.detect_slide(
+            slide, region=region, checkpoint=unfinished, progress=progress, **how
+        )
 
 
 def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
@@ -294,6 +310,14 @@ def _tell(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 
+@contextmanager
+def _telling_warnings(console: Console) -> Iterator[None]:
+    """Without the place in the code, which is of no use to whoever reads them here."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _tell(console, str(message), "yellow")
+        yield
+
+
 def _advance(progress: Progress, task: TaskID, done: int, share: float) -> None:
     progress.update(task, completed=done + share)
 
@@ -304,18 +328,17 @@ def _targets(path: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
 
 def _refuse_to_overwrite(paths: list[Path], targets: list[Path]) -> None:
     """Neither images, by whatever name, nor clicks; what was detected before may go."""
+    from ..data.own_files import is_own_file
+
     images = {path.resolve() for path in paths}
     for target in targets:
         if target.resolve() in images:
             raise InputError(f"{target}: is the image itself, which would be lost; choose another")
-        if target.suffix.lower() == ".csv" and target.is_file():
-            with open(target, encoding="utf-8", errors="replace") as file:
-                heading = file.readline()
-            if heading.strip() and "score" not in heading:
-                raise InputError(
-                    f"{target}: holds points without scores, such as clicks, which would be lost; "
-                    "choose another name, or delete it"
-                )
+        if target.is_file() and not is_own_file(target):
+            raise InputError(
+                f"{target}: holds something else than detections, such as clicks, which would be "
+                "lost; choose another name, or delete it"
+            )
 
 
 def _refuse_to_overwrite_samples(folder: Path, target: Path) -> None:

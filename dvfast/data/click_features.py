@@ -53,8 +53,16 @@ def parse_geojson(text: str, path: Path) -> NDArray[np.float64]:
     except (RecursionError, ValueError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
     places: list[_Place] = []
+    plane = None
     for number, feature in enumerate(_features(document, path)):
-        places += _places(feature, f"{path}, feature {number}")
+        found = _places(feature, f"{path}, feature {number}")
+        if found and plane not in (None, _plane(feature)):
+            raise InputError(
+                f"{path}, feature {number}: lies in plane {_plane(feature)}, others in {plane}, "
+                "but points must lie in one 2-D image; export the objects of one plane"
+            )
+        plane = _plane(feature) if found else plane
+        places += found
     positions = np.array([place.centre for place in places], dtype=np.float64).reshape(-1, 2)
     return from_corner_origin(np.delete(positions, _regions(places, positions), axis=0))
 
@@ -114,6 +122,13 @@ def _places(feature: Any, where: str) -> list[_Place]:
     ring = np.array(positions)
     extent = (*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist())
     return [_Place(_centroid(ring), extent, ring if object_type in _ANNOTATIONS else None)]
+
+
+def _plane(feature: dict[str, Any]) -> tuple[Any, Any]:
+    """QuPath's (z, t), which it leaves out where there is one plane alone."""
+    geometry = feature.get("geometry")
+    plane = geometry.get("plane") if isinstance(geometry, dict) else None
+    return (plane.get("z", 0), plane.get("t", 0)) if isinstance(plane, dict) else (0, 0)
 
 
 def _object_type(feature: dict[str, Any]) -> Any:

@@ -16,6 +16,10 @@ from .points import from_corner_origin
 
 __all__ = ["parse_table"]
 
+# What must not change from row to row, and what QuPath measures beside nuclei.
+_ONE_IMAGE = ("image", "z", "t")
+_NEVER_NUCLEI = ("image", "root", "tile", "tma core", "tmacore")
+
 _EXPECTED = (
     "expected columns 'y,x' (ours), 'axis-0,axis-1' (napari), 'x' and 'y' separated by tabs or "
     "'Centroid X px' and 'Centroid Y px' (QuPath)"
@@ -51,7 +55,8 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
     where, header = next(rows, (str(path), []))
     columns = [cell.strip().lower() for cell in header]
     y, x, corner = _coordinate_columns(columns, separator, where)
-    planes = {i: "" for i, name in enumerate(columns) if name in ("z", "t")}
+    planes = {i: "" for i, name in enumerate(columns) if name in _ONE_IMAGE}
+    kind = columns.index("object type") if "object type" in columns else None
     points: list[tuple[float, float]] = []
     for where, row in rows:
         if len(row) > len(columns):
@@ -64,8 +69,10 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
             if before and planes[i] != before:
                 raise InputError(
                     f"{where}: column '{columns[i]}' changes from {before} to {planes[i]}, but "
-                    "points must lie in one 2-D image; export the points of one plane"
+                    "points must lie in one 2-D image; export those of one image and plane"
                 )
+        if kind is not None and kind < len(row) and row[kind].strip().lower() in _NEVER_NUCLEI:
+            continue
         points.append((_number(row, y, separator, where), _number(row, x, separator, where)))
     array = np.array(points, dtype=np.float64).reshape(-1, 2)
     return from_corner_origin(array[:, ::-1]) if corner else array
@@ -87,6 +94,11 @@ def _separator(text: str) -> str:
 
 
 def _coordinate_columns(columns: list[str], separator: str, where: str) -> tuple[int, int, bool]:
+    if "shape-type" in columns or "vertex-index" in columns:
+        raise InputError(
+            f"{where}: vertices of napari's shapes (column 'shape-type'), expected points; export "
+            "a Points layer"
+        )
     if "axis-2" in columns:
         raise InputError(
             f"{where}: points with three or more axes (column 'axis-2'), but only 2-D points are "

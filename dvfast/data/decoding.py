@@ -138,6 +138,18 @@ def tiff_size(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
+def check_tiff(path: Path) -> None:
+    """Raise an InputError if the first image is not grey or RGB alone; levels may follow it."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        _check_axes(path, series)
+        _check_colours(
+            path, series.keyframe, series.shape[series.axes.index("S")] if "S" in series.axes else 1
+        )
+
+
 def is_tiff_of_bytes(path: Path) -> bool:
     """Whether the first page has 8 bits per number."""
     import tifffile
@@ -155,13 +167,17 @@ def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
             "export the one to be analysed, or give a whole slide to Detector.detect_slide"
         )
     series = tiff.series[0]
+    _check_axes(path, series)
+    return series.keyframe, series.axes
+
+
+def _check_axes(path: Path, series: Any) -> None:
     if series.axes not in ("YX", "YXS", "SYX"):
         shape = "x".join(map(str, series.shape))
         raise InputError(
             f"{path}: a multi-page TIFF of shape {shape} with axes {series.axes}, expected one "
             "2-D image; export a single plane, or merge the channels to RGB"
         )
-    return series.keyframe, series.axes
 
 
 def _check_colours(path: Path, page: Any, channels: int) -> None:

@@ -40,9 +40,10 @@ SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".sv
 NORMALIZATIONS = ("none", "percentiles")
 
 # Few pixels may be darker or brighter than what becomes 0 and 1. An image of less contrast than the
-# last number has no content: its noise is not stretched any further.
+# last numbers has no content: its noise is not stretched any further. Five of 255 counts; cameras
+# of 16 bits have exposures that fill a few hundred of 65,535, and noise of a few.
 EXPOSURE_PERCENTILES = (1.0, 99.8)
-_LEAST_CONTRAST = 0.02
+_LEAST_CONTRAST, _LEAST_CONTRAST_OF_16_BITS = 0.02, 0.02 / 16
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -188,7 +189,14 @@ def _full_scale(image: NDArray[Any], name: str) -> float:
     return 1.0
 
 
-def normalize(image: torch.Tensor, normalization: str) -> torch.Tensor:
+def least_contrast(dtype: np.dtype[Any]) -> float:
+    """The share of their range that pixels of this kind must span to be stretched to all of it."""
+    return _LEAST_CONTRAST_OF_16_BITS if dtype == np.uint16 else _LEAST_CONTRAST
+
+
+def normalize(
+    image: torch.Tensor, normalization: str, least: float = _LEAST_CONTRAST
+) -> torch.Tensor:
     """Make images of different exposure alike.
 
     Parameters
@@ -196,7 +204,9 @@ def normalize(image: torch.Tensor, normalization: str) -> torch.Tensor:
     image : torch.Tensor [C, H, W], floating, in [0, 1]
     normalization : {"none", "percentiles"}
         ``"percentiles"`` maps the 1st percentile of all values to 0 and the 99.8th to 1, linearly;
-        what lies beyond is clipped. A range of less than 0.02 counts as 0.02.
+        what lies beyond is clipped.
+    least : float
+        A range of less counts as this much: noise is no content. See :func:`least_contrast`.
 
     Returns
     -------
@@ -222,12 +232,12 @@ def normalize(image: torch.Tensor, normalization: str) -> torch.Tensor:
         return image
     # NumPy's, as torch.quantile takes 16 million values at most.
     low, high = np.percentile(image.detach().cpu().numpy(), EXPOSURE_PERCENTILES)
-    return stretch(image, float(low), float(high))
+    return stretch(image, float(low), float(high), least)
 
 
-def stretch(image: torch.Tensor, dark: float, bright: float) -> torch.Tensor:
+def stretch(image: torch.Tensor, dark: float, bright: float, least: float) -> torch.Tensor:
     """Map one value to 0 and another to 1, linearly, as :func:`normalize` does; clip the rest."""
-    return ((image - dark) / max(bright - dark, _LEAST_CONTRAST)).clamp(0, 1)
+    return ((image - dark) / max(bright - dark, least)).clamp(0, 1)
 
 
 def list_images(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from .decoding import is_tiff_of_bytes
+from .decoding import check_tiff, is_tiff_of_bytes
 from .images import SLIDE_SUFFIXES, as_image, image_size, read_image
 from .paths import existing_file
 
@@ -211,9 +211,15 @@ def _open_with_openslide(path: Path) -> Slide | None:
             if named:
                 raise InputError(f"{path}: is none of the slides that OpenSlide can read")
             return None
-        if kind == "generic-tiff" and not is_tiff_of_bytes(path):
-            return None  # OpenSlide would leave 8 bits of 16, and cannot read floats
-        return _FileSlide(path, openslide.OpenSlide(str(path)))
+        if kind == "generic-tiff":
+            if not is_tiff_of_bytes(path):
+                return None  # OpenSlide would leave 8 bits of 16, and cannot read floats
+            check_tiff(path)
+        slide = _FileSlide(path, openslide.OpenSlide(str(path)))
+        if kind == "generic-tiff":
+            # Its resolution is more often that of a print than of a microscope.
+            slide.pixel_size = None
+        return slide
     except openslide.OpenSlideError as error:
         raise InputError(f"{path}: the slide is damaged or truncated: {error}") from error
 

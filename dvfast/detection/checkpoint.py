@@ -54,14 +54,15 @@ class Checkpoint:
         self.finished: list[FoundInTile] = []
         # As it comes back from a file: tuples are lists there.
         run = json.loads(json.dumps(run))
-        if not self._path.exists():
+        if self._path.exists():
+            try:
+                with open(self._path, "r+b") as file:
+                    self._read(file, run)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+        if not self.finished:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(_line({"format": _FORMAT, "run": run}))
-        try:
-            with open(self._path, "r+b") as file:
-                self._read(file, run)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
 
     def add(self, found: FoundInTile) -> None:
         """Keep the next tile."""
@@ -81,20 +82,22 @@ class Checkpoint:
 
     def _read(self, file: IO[bytes], run: Mapping[str, Any]) -> None:
         heading = _values(file.readline())
-        if heading.get("format") != _FORMAT:
+        began = heading.get("run")
+        if heading.get("format") != _FORMAT or not isinstance(began, dict):
             raise InputError(
                 f"{self._path}: holds no unfinished slide, or one of another version of dvfast; "
                 "choose another name, or delete it"
-            )
-        if changed := differences(heading["run"], run):
-            raise InputError(
-                f"{self._path}: the run in it began otherwise: {changed}; go on as it began, or "
-                "delete the file to start over"
             )
         whole = file.tell()
         while (found := _found(file.readline(), len(self.finished))) is not None:
             self.finished.append(found)
             whole = file.tell()
+        # Of a run without a finished tile nothing is lost.
+        if self.finished and (changed := differences(began, run)):
+            raise InputError(
+                f"{self._path}: the run in it began otherwise: {changed}; go on as it began, or "
+                "delete the file to start over"
+            )
         file.truncate(whole)
 
 
@@ -130,9 +133,12 @@ def _found(line: bytes, number: int) -> FoundInTile | None:
     values = _values(line)
     if values.get("tile") != number:
         return None
-    return FoundInTile(
-        np.array(values["points"], np.float64).reshape(-1, 2),
-        np.array(values["scores"], np.float64),
-        values["num_void"],
-        values["looked_at"],
-    )
+    try:
+        return FoundInTile(
+            np.array(values["points"], np.float64).reshape(-1, 2),
+            np.array(values["scores"], np.float64),
+            int(values["num_void"]),
+            int(values["looked_at"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

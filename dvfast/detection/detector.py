@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .._arguments import check_count
 from ..data import image_to_tensor, normalize, resample, resample_points
-from ..data.images import as_image
+from ..data.images import as_image, least_contrast
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
@@ -31,6 +32,8 @@ from .slide import detect_tiles
 from .tiling import Region, View, checked_region
 
 __all__ = ["Detector"]
+
+_FULL = 65535
 
 
 class Detector:
@@ -308,7 +311,8 @@ class Detector:
             the network.
         region
             ``(top, left, height, width)`` in pixels at full resolution: only the nuclei whose
-            centres lie within, found as in the whole slide.
+            centres lie within, found as in the whole slide. (A threshold that is relative goes by
+            the highest peak of the region.)
         stride, precision, threshold, orientations
             As for :meth:`detect`.
         pixel_size
@@ -406,7 +410,16 @@ class Detector:
         self, pixels: NDArray[Any], pixel_size: float | None = None, name: str = "image"
     ) -> Tensor:
         original = image_to_tensor(pixels, self.net.in_channels, name)
-        normal = normalize(original, self.settings.normalization)
+        normalization = self.settings.normalization
+        highest = int(pixels.max()) if pixels.dtype == np.uint16 else _FULL
+        if normalization == "none" and 0 < highest <= _FULL // 4:
+            warnings.warn(
+                f"{name}: pixels of 16 bits that are at most {highest}, as of a camera of fewer "
+                "bits, are nearly black to a network; scale them to the whole range",
+                UserWarning,
+                stacklevel=4,  # past detect and the frame of no_grad
+            )
+        normal = normalize(original, normalization, least_contrast(pixels.dtype))
         return resample(normal, self.scale_of(pixel_size)).to(tensor_of(self.net))
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from ..data.files import atomic_path
-from ..data.images import image_to_tensor, resample_points
+from ..data.images import EXPOSURE_PERCENTILES, image_to_tensor, resample_points
+from ..data.own_files import PNG_SOFTWARE
 from ..data.points import check_points
 from ..errors import InputError
 
@@ -22,6 +24,7 @@ __all__ = ["density_to_rgb", "draw_crowd", "draw_overlay", "write_png"]
 _YELLOW = (255, 225, 0)
 _GREEN = (0, 200, 60)
 _DARK = (20, 20, 20)
+_DARK_IMAGE = 0.25  # of the range, where nearly all pixels are darker
 
 # Pillow draws without anti-aliasing: a marker is drawn this many times larger, then shrunk.
 _SUPERSAMPLING = 8
@@ -80,7 +83,7 @@ def draw_overlay(
     for name, value in (("radius", radius), ("dot", dot)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name}: came as {value}, expected a positive number of pixels")
-    planes = image_to_tensor(image, channels=3)
+    planes = _as_shown(image, channels=3)
     pixels = planes.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
     height, width = pixels.shape[:2]
     factor = -(-_SMALLEST_SIDE // max(height, width))
@@ -94,6 +97,14 @@ def draw_overlay(
     marker = _marker(_YELLOW, dot=point, ring=ring if annotations is None else 0)
     _stamp(canvas, marker, resample_points(detections, *sizes))
     return np.array(canvas)
+
+
+def _as_shown(image: NDArray[Any], channels: int) -> torch.Tensor:
+    """What few but the highest values of 16 bits, or of floats, fill would look black."""
+    planes = image_to_tensor(image, channels)
+    low, high = np.percentile(planes.numpy(), EXPOSURE_PERCENTILES)
+    dark = np.asarray(image).dtype != np.uint8 and 0 <= low < high < _DARK_IMAGE
+    return ((planes - low) / (high - low)).clamp(0, 1) if dark else planes
 
 
 def _room(points: NDArray[Any]) -> float:
@@ -159,7 +170,7 @@ def draw_crowd(image: NDArray[Any], points: ArrayLike | torch.Tensor) -> NDArray
     array([188, 189, 143], dtype=uint8)
     """
     where = np.rint(check_points(points)).astype(np.int64)
-    planes = image_to_tensor(image, channels=1).numpy()[0]
+    planes = _as_shown(image, channels=1).numpy()[0]
     counts = np.zeros(planes.shape)
     inside = ((where >= 0) & (where < planes.shape)).all(axis=1)
     np.add.at(counts, tuple(where[inside].T), 1)
@@ -234,4 +245,6 @@ def write_png(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
             "or [H, W, 3], or uint16 [H, W]"
         )
     with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format="PNG")
+        chunks = PngInfo()
+        chunks.add_text("Software", PNG_SOFTWARE)
+        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format="PNG", pnginfo=chunks)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .._arguments import check_integers
 from ..data import image_to_tensor
-from ..data.images import stretch
+from ..data.images import least_contrast, stretch
 from ..data.slides import Slide
 from ..errors import InputError
 from ..nn import VotingNetwork
@@ -111,9 +111,14 @@ class View:
         pixels = self.slide.read(rows.start, columns.start, len(rows), len(columns), self.level)
         image = image_to_tensor(pixels, channels, self.slide.name)
         if exposure is not None:
-            image = stretch(image, *exposure)
+            image = stretch(image, *exposure, least_contrast(pixels.dtype))
         if self.ratio == 1:
             return image
+        if min(image.shape[1:]) * self.ratio < 1:
+            size = [max(1, int(n * self.ratio)) for n in image.shape[1:]]
+            return F.interpolate(
+                image[None], size=size, mode="bilinear", align_corners=False, antialias=True
+            )[0]
         # The ratio counts and not the quotient of sizes, or a part would differ from the whole.
         # PyTorch rounds sizes down, even such as miss a whole number by rounding alone.
         resized = F.interpolate(

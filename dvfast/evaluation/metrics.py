@@ -131,7 +131,7 @@ class Evaluation:
         """
         with (
             atomic_path(path) as temporary,
-            open(temporary, "w", encoding="utf-8", newline="") as file,
+            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image", *_COUNTS, "precision", "recall", "f1", "distance"))

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from ..data.augment import augment, draw_zoom
 from ..data.files import Sample, load_sample, pair_by_stem
-from ..data.images import image_to_tensor, normalize, resample, resample_points
+from ..data.images import (
+    image_to_tensor,
+    least_contrast,
+    normalize,
+    resample,
+    resample_points,
+)
 from ..errors import InputError
 from ..scan import pad_image
 from .config import TrainingConfig
@@ -235,7 +241,7 @@ def _at_working_scale(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     array, points = load_sample(sample)
     image = image_to_tensor(array, config.in_channels, str(sample.image))
-    image = normalize(image, config.detection.normalization)
+    image = normalize(image, config.detection.normalization, least_contrast(array.dtype))
     scaled = resample(image, config.scale)
     return scaled.numpy(), resample_points(points, image.shape[1:], scaled.shape[1:])
 

@@ -120,6 +120,7 @@ def test_a_stopped_slide_goes_on(
     def in_small_tiles(detector: Any, stopped: bool, *args: Any, **how: Any) -> Any:
         def progress(share: float) -> None:
             finished.append(share)
+            how["progress"](share)
             if stopped and share > 0.6:
                 raise KeyboardInterrupt
 

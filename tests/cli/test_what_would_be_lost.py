@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,63 @@ def test_nuclei_that_are_too_large_for_the_scale() -> None:
     with pytest.raises(dvfast.errors.InputError, match="radius: 160 is 160 pixels"):
         TrainingConfig.modern().for_nuclei(160)
     assert TrainingConfig.modern().for_nuclei(115).detection.window < 255
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tile.geojson", '{"type": "FeatureCollection", "features": [{"type": "Feature"}]}'),
+        ("tile.json", "[1, 2]"),
+        ("tile.csv", "\n\ny,x\n1,2\n"),
+        ("tile.csv", "y,x,confidence score by me\n1,2,3\n"),
+        ("other.png", ""),
+    ],
+)
+def test_detect_overwrites_nothing_that_it_did_not_write(
+    folder: Path, weights: str, name: str, content: str
+) -> None:
+    target = folder / name
+    if target.suffix == ".png":
+        imsave(target, np.zeros((30, 30), np.uint8), check_contrast=False)
+    else:
+        target.write_text(content)
+    before = target.read_bytes()
+    result = run("detect", folder / "tile.png", "-o", target, "-w", weights)
+    assert result.exit_code == 1
+    assert "would be lost; choose another" in result.output
+    assert target.read_bytes() == before
+
+
+def test_a_folder_that_takes_no_files_is_told_before_the_work(
+    folder: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dvfast.Detector, "detect", lambda *_, **__: 1 / 0)
+    (folder / "out").mkdir()
+    access = os.access
+
+    def without_writing(path: Any, mode: int, **how: Any) -> bool:
+        return access(path, mode, **how) and (mode != os.W_OK or Path(path).name != "out")
+
+    monkeypatch.setattr(os, "access", without_writing)
+    result = run("detect", folder / "tile.png", "-o", folder / "out", "-w", weights)
+    assert result.exit_code == 1
+    assert "takes no new files" in result.output
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory"), RuntimeError("odd"), OSError("full")])
+def test_an_image_that_fails_for_whatever_reason_leaves_the_others(
+    folder: Path, weights: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imsave(folder / "zebra.png", np.zeros((60, 60, 3), np.uint8), check_contrast=False)
+    detect = dvfast.Detector.detect
+
+    def failing(detector: Any, path: Path, **how: Any) -> Any:
+        if path.stem == "tile":
+            raise error
+        return detect(detector, path, **how)
+
+    monkeypatch.setattr(dvfast.Detector, "detect", failing)
+    result = run("detect", folder, "-o", folder / "out", "-w", weights, "-f", "csv")
+    assert result.exit_code == 1
+    assert f"tile.png: {error}" in result.output
+    assert (folder / "out" / "zebra.csv").exists()

@@ -379,3 +379,41 @@ def test_writers_refuse(tmp_path: Path, write: Any, points: Any, scores: Any, me
 def test_writers_name_a_missing_folder(tmp_path: Path, write: Any) -> None:
     with pytest.raises(InputError, match="does not exist; create it first"):
         write(tmp_path / "none" / "a.csv", [[1, 2]], [1])
+
+
+def test_vertices_of_naparis_shapes_are_no_clicks(tmp_path: Path) -> None:
+    path = tmp_path / "shapes.csv"
+    path.write_text("index,shape-type,vertex-index,axis-0,axis-1\n0,ellipse,0,1,2\n")
+    with pytest.raises(InputError, match="vertices of napari's shapes"):
+        read_points(path)
+
+
+def test_of_qupaths_measurements_only_nuclei_of_one_image_count(tmp_path: Path) -> None:
+    path = tmp_path / "measurements.tsv"
+    header = "Image\tObject type\tCentroid X px\tCentroid Y px\n"
+    rows = ["a.png\tImage\t1\t1\n", "a.png\tDetection\t10.5\t20.5\n", "a.png\tTile\t5\t5\n"]
+    path.write_text(header + "".join(rows))
+    np.testing.assert_array_equal(read_points(path), [[20, 10]])
+    path.write_text(header + "".join(rows) + "b.png\tDetection\t1\t1\n")
+    with pytest.raises(InputError, match=r"column 'image' changes from a\.png to b\.png"):
+        read_points(path)
+
+
+def test_geojson_of_several_planes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.geojson"
+    points = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Point",
+                "coordinates": [3, 4],
+                "plane": {"c": -1, "z": z, "t": 0},
+            },
+        }
+        for z in (0, 5)
+    ]
+    path.write_text(json.dumps(points[:1] * 2))
+    assert len(read_points(path)) == 2
+    path.write_text(json.dumps(points))
+    with pytest.raises(InputError, match=r"lies in plane \(5, 0\), others in \(0, 0\)"):
+        read_points(path)

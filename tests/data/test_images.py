@@ -14,6 +14,7 @@ from skimage.color import rgb2gray
 
 from dvfast.data.images import (
     image_to_tensor,
+    least_contrast,
     list_images,
     normalize,
     resample,
@@ -259,3 +260,12 @@ def test_normalizing_does_not_stretch_an_empty_image() -> None:
 def test_normalize_refuses() -> None:
     with pytest.raises(InputError, match="normalization: came as 'mean'"):
         normalize(torch.zeros(1, 2, 2), "mean")
+
+
+def test_exposures_of_16_bits_are_stretched_where_8_bits_hold_noise_alone() -> None:
+    counts = np.random.default_rng(0).integers(100, 356, (40, 40))
+    for dtype, full, high in ((np.uint16, 65535, 1.0), (np.uint8, 255, 0.2)):
+        pixels = counts.astype(np.uint16) if dtype == np.uint16 else (counts % 2).astype(np.uint8)
+        image = torch.from_numpy((pixels / full).astype(np.float32))[None]
+        stretched = normalize(image, "percentiles", least_contrast(np.dtype(dtype)))
+        assert stretched.max() == pytest.approx(high, abs=0.01)

@@ -171,7 +171,7 @@ def test_without_openslide(
     tmp_path: Path, svs: Path, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openslide", None)
-    with pytest.raises(InputError, match=r"a\.svs.*pip install 'dvfast\[slides\]'"):
+    with pytest.raises(InputError, match=r"a\.svs.*pip install openslide-python"):
         slide_of(svs)
     image = tmp_path / "a.png"
     Image.fromarray(pixels).save(image)
@@ -222,3 +222,22 @@ def test_the_size_by_the_head_of_a_file(
     assert image_size(path) == (203, 310) == image_to_tensor(read_image(path), 3).shape[1:]
     path.write_bytes(path.read_bytes()[:6])
     assert image_size(path) == (0, 0)
+
+
+def test_a_tiff_that_is_no_grey_or_rgb_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "multi.ome.tif"
+    pixels = np.zeros((3, 512, 512), np.uint8)
+    tifffile.imwrite(
+        path, pixels, photometric="minisblack", metadata={"axes": "CYX"}, tile=(256,) * 2
+    )
+    with pytest.raises(InputError, match="multi-page TIFF of shape 3x512x512"):
+        open_slide(path)
+
+
+def test_the_resolution_of_a_print_is_not_taken_for_that_of_a_microscope(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.zeros((512, 512, 3), np.uint8)
+    tifffile.imwrite(path, pixels, tile=(256, 256), resolution=(72, 72), resolutionunit="INCH")
+    with open_slide(path) as slide:
+        assert slide.size == (512, 512)
+        assert slide.pixel_size is None

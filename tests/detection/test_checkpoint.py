@@ -152,7 +152,10 @@ def test_another_network_is_refused(detector: Detector, tmp_path: Path) -> None:
         detect(detector, file)
 
 
-@pytest.mark.parametrize("content", [b"", b"y,x\n1,2\n", b"[1]\n", b'{"format": 1}\n', b"\xff\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"y,x\n1,2\n", b"[1]\n", b'{"format": "dvfast unfinished slide 1"}\n', b"\xff\n"],
+)
 def test_other_files_are_left_alone(detector: Detector, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "clicks.csv"
     file.write_bytes(content)
@@ -174,3 +177,26 @@ def test_numbers_come_back_to_the_bit(detector: Detector, tmp_path: Path) -> Non
     scores = [s for line in file.read_text().splitlines()[1:] for s in json.loads(line)["scores"]]
     whole = detect(detector, threshold=0.0).scores
     assert sorted(scores) == sorted(whole.tolist())
+
+
+def test_a_run_without_a_finished_tile_keeps_no_other_from_beginning(
+    detector: Detector, whole: SlideResult, tmp_path: Path
+) -> None:
+    file = tmp_path / "slide.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        detect(detector, file, progress=stop_after(0.0))
+    assert len(file.read_text().splitlines()) == 1
+    with pytest.raises(KeyboardInterrupt):
+        detect(detector, file, progress=stop_after(0.0), stride=4)
+    assert_same(detect(detector, file), whole)
+
+
+@pytest.mark.parametrize("spoilt", [b'{"tile": 2}', b'{"tile": 2, "points": 1, "scores": []}'])
+def test_a_tile_that_lacks_something_does_not_count(
+    detector: Detector, whole: SlideResult, tmp_path: Path, spoilt: bytes
+) -> None:
+    file = tmp_path / "slide.unfinished"
+    detect(detector, file)
+    lines = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([*lines[:3], spoilt, *lines[4:]]) + b"\n")
+    assert_same(detect(detector, file), whole)

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support import small_unet
 
 import dvfast
 from dvfast.errors import InputError
@@ -288,3 +289,13 @@ def test_results_are_written_in_every_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.xlsx"):
         result.save(tmp_path / "a.xlsx")
     assert not (tmp_path / "a.xlsx").exists()
+
+
+def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
+    detector = dvfast.Detector(small_unet())
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
+    with pytest.warns(UserWarning, match="at most 4[0-9]+, as of a camera of fewer bits"):
+        detector.detect(pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.detect(pixels * 16)

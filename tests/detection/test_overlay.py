@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dvfast.detection.overlay import density_to_rgb, draw_overlay, write_png
+from dvfast.detection.overlay import density_to_rgb, draw_crowd, draw_overlay, write_png
 from dvfast.errors import InputError
 
 BLACK = np.zeros((400, 500), np.uint8)
@@ -202,3 +202,13 @@ def test_data_does_not_import_plotting_or_imaging_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_images_of_few_of_16_bits_are_not_shown_black() -> None:
+    counts = np.random.default_rng(0).integers(100, 1300, (400, 400)).astype(np.uint16)
+    assert np.median(draw_overlay(counts, [])) > 80
+    assert np.median(draw_crowd(counts, [])) > 80
+    bright = np.linspace(0, 65535, 160_000).reshape(400, 400).astype(np.uint16)
+    as_bytes = (bright >> 8).astype(np.uint8)
+    difference = draw_overlay(bright, []).astype(int) - draw_overlay(as_bytes, [])
+    assert np.abs(difference).max() <= 1

@@ -398,3 +398,10 @@ def test_tiles_on_a_gpu_give_what_the_whole_gives_there() -> None:
     image = noise(250, 331)
     whole = detector.detect(image, precision="exact")
     assert_same(detector.detect_slide(image, precision="exact", tile_size=120), whole)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 256, 3), (2, 3, 3)])
+def test_slides_thinner_than_a_pixel_of_the_network(shape: tuple[int, int, int]) -> None:
+    detector = Detector(small_unet(), settings(), pixel_size=1.0, image_pixel_size=0.1)
+    found = detector.detect_slide(np.full(shape, 99, np.uint8))
+    assert found.size == shape[:2]
