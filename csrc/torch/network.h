@@ -41,13 +41,12 @@ constexpr int64_t kMaxGeometry = int64_t{1} << 30;
 
 inline void check_panels(const Tensor& weight, const char* name, int64_t panels, int64_t taps,
                          int64_t inputs) {
-  STD_TORCH_CHECK(inputs <= kMaxGeometry, name, " must be of at most ", kMaxGeometry,
-                  " input channels, got ", inputs);
+  STD_TORCH_CHECK(taps <= kMaxGeometry && inputs <= kMaxGeometry, name, " must be of at most ",
+                  kMaxGeometry, " taps and as many input channels, got ", taps, " and ", inputs);
   STD_TORCH_CHECK(weight.dim() == 3 && weight.is_contiguous() && weight.size(0) == panels &&
-                      weight.size(1) % taps == 0 && weight.size(1) / taps == inputs &&
-                      weight.size(2) == kPanelWidth,
-                  name, " must be packed as a contiguous [", panels, ", ", taps, " * ", inputs,
-                  ", ", kPanelWidth, "], got ", describe(weight));
+                      weight.size(1) == taps * inputs && weight.size(2) == kPanelWidth,
+                  name, " must be packed as a contiguous [", panels, ", ", taps * inputs, ", ",
+                  kPanelWidth, "], got ", describe(weight));
 }
 
 // A layer of panels [panel, tap * input channel, kPanelWidth].

@@ -7,6 +7,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -189,13 +190,13 @@ void merge_axes(First& first, Views&... views) {
   }
 }
 
-// Times the longest row of voters it is no overflow.
-constexpr int64_t kFarthestStride = int64_t{1} << 30;
-
+// Of so many voters.
 template <typename T>
-GridAxis<T> grid_axis(int64_t stride, double offset) {
-  STD_TORCH_CHECK(stride >= 1 && stride <= kFarthestStride, "stride must be between 1 and ",
-                  kFarthestStride, ", got ", stride);
+GridAxis<T> grid_axis(int64_t stride, double offset, int64_t length) {
+  // The last is no further than integers go, wherever the first is.
+  const int64_t most = std::numeric_limits<int64_t>::max() / 4 / std::max<int64_t>(length, 1);
+  STD_TORCH_CHECK(stride >= 1 && stride <= most, "stride must be between 1 and ", most, " for ",
+                  length, " votes in a line, got ", stride);
   STD_TORCH_CHECK(std::abs(offset) <= kFarthestLanding, "offset must be finite, got ", offset);
   const double base = std::floor(offset);
   return {stride, static_cast<int64_t>(base), static_cast<T>(offset - base)};

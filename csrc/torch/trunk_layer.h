@@ -9,11 +9,10 @@ namespace dvfast::ops {
 // What is left of a height or width.
 inline int64_t trunk_length(int64_t size, int64_t kernel_size, int64_t dilation,
                             int64_t pool_stride, int64_t pool_dilation) {
-  STD_TORCH_CHECK(kernel_size >= 1 && dilation >= 1 && pool_stride >= 0 && pool_dilation >= 1 &&
-                      pool_dilation <= kMaxGeometry,
-                  "kernel_size, dilation and pool_dilation must be at least 1, the last at most ",
-                  kMaxGeometry, ", and pool_stride at least 0, got ", kernel_size, ", ", dilation,
-                  ", ", pool_dilation, " and ", pool_stride);
+  STD_TORCH_CHECK(kernel_size >= 1 && dilation >= 1 && pool_stride >= 0 && pool_dilation >= 1,
+                  "kernel_size, dilation and pool_dilation must be at least 1 and pool_stride at "
+                  "least 0, got ",
+                  kernel_size, ", ", dilation, ", ", pool_dilation, " and ", pool_stride);
   const int64_t convolved = num_windows(size, reach(kernel_size, dilation), 1);
   return pool_stride ? num_windows(convolved, reach(2, pool_dilation), pool_stride) : convolved;
 }

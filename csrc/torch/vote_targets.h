@@ -43,11 +43,13 @@ Tensor vote_targets(const Tensor& points, const Tensor& splits, int64_t height, 
                   num_votes);
   return with_real_type(points, "points", [&](auto type) {
     using T = decltype(type);
-    const auto y_axis = grid_axis<T>(stride, offset_y);
-    const auto x_axis = grid_axis<T>(stride, offset_x);
-    Tensor target = allocate(
-        points, {splits.size(0) - 1, kChannelsPerVote * num_votes,
-                 grid_length(height, stride, offset_y), grid_length(width, stride, offset_x)});
+    STD_TORCH_CHECK(stride >= 1, "stride must be at least 1, got ", stride);
+    const int64_t rows = grid_length(height, stride, offset_y);
+    const int64_t columns = grid_length(width, stride, offset_x);
+    const auto y_axis = grid_axis<T>(stride, offset_y, rows);
+    const auto x_axis = grid_axis<T>(stride, offset_x, columns);
+    Tensor target =
+        allocate(points, {splits.size(0) - 1, kChannelsPerVote * num_votes, rows, columns});
     const TargetGrid<T> grid{votes_view<T>(target, "target"),
                              y_axis,
                              x_axis,

@@ -41,7 +41,7 @@ VotingRules<T> voting_rules(const Tensor& votes, int64_t stride, double offset_y
   STD_TORCH_CHECK(max_offset >= 0, "max_offset must not be negative, got ", max_offset);
   const auto view = votes_view<const T>(votes, "votes");
   const double limit = confidence_limit(view.num_votes * view.height * view.width, peak);
-  return {grid_axis<T>(stride, offset_y), grid_axis<T>(stride, offset_x),
+  return {grid_axis<T>(stride, offset_y, view.height), grid_axis<T>(stride, offset_x, view.width),
           static_cast<T>(max_offset) * static_cast<T>(max_offset), static_cast<T>(limit)};
 }
 

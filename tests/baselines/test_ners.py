@@ -200,5 +200,5 @@ def test_without_opencv_it_says_what_to_install(
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"pip install 'dvfast\[baselines\]'"):
+    with pytest.raises(ImportError, match="pip install opencv-python-headless"):
         detect_ners(IMAGE, model)

@@ -101,7 +101,8 @@ def test_nothing_in_nothing_out(device: torch.device) -> None:
     ):
         features = torch.zeros(shape, device=device)
         for x in (features, features.to("meta")):
-            assert trunk_layer(x, weight, bias, 3, *geometry).shape == expected
+            layer = weight.to(x.device), bias.to(x.device)
+            assert trunk_layer(x, *layer, 3, *geometry).shape == expected
 
 
 def test_errors(device: torch.device) -> None:

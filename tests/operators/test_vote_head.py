@@ -108,7 +108,8 @@ def test_nothing_in_nothing_out(device: torch.device) -> None:
     ):
         features = torch.zeros(shape, device=device)
         for x in (features, features.to("meta")):
-            assert vote_head(x, weights, biases, 2, 3, 1, stride).shape == expected
+            layers = ([tensor.to(x.device) for tensor in tensors] for tensors in (weights, biases))
+            assert vote_head(x, *layers, 2, 3, 1, stride).shape == expected
 
 
 def test_errors(device: torch.device) -> None:

@@ -88,7 +88,8 @@ def test_nothing_in_nothing_out(device: torch.device) -> None:
     ):
         features = torch.zeros(shape, device=device)
         for x in (features, features.to("meta")):
-            assert winograd_head(x, *packed, 2, dilation).shape == expected
+            layers = (tensor.to(x.device) for tensor in packed)
+            assert winograd_head(x, *layers, 2, dilation).shape == expected
 
 
 def test_errors(device: torch.device) -> None:

@@ -122,9 +122,9 @@ def test_nothing_in_nothing_out() -> None:
     for batch, rows, columns in ((0, 8, 12), (2, 0, 12), (2, 8, 0)):
         for place in ("cpu", "meta"):
             image = random_image(batch, 20, 20, 3).to(place)
-            votes = winograd_unet(
-                image, every(rows).to(place), every(columns).to(place), *arguments
-            )
+            places = every(rows).to(place), every(columns).to(place)
+            weights, biases = ([x.to(place) for x in tensors] for tensors in arguments[:2])
+            votes = winograd_unet(image, *places, weights, biases, *arguments[2:])
             assert votes.shape == (batch, 6, rows // 2, columns // 2)
     nowhere = torch.full((8,), -1)
     votes = winograd_unet(random_image(1, 0, 5, 3), nowhere, nowhere, *arguments)
