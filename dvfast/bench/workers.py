@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 __all__ = ["TOOLS", "ToolError", "Worker", "available"]
 
 TOOLS = ("blob_log", "stardist", "spotiflow", "cellpose", "instanseg")
+
+_REST, _LONGEST_REST = 0.1, 5.0  # seconds
 
 _WORKER = Path(__file__).with_name("other_tools")
 
@@ -88,7 +91,24 @@ class Worker:
             self._process.stdin.flush()
         except (OSError, ValueError) as error:  # ended, or closed by us
             raise ToolError(f"{self.tool} is not running any more: {self._tail()}") from error
-        return self._answer(run)
+        answer = self._answer(run)
+        self._rest()
+        return answer
+
+    def _rest(self) -> None:
+        """Wait until it computes no more: what it gives back, it may give back after its answer."""
+        before, deadline = None, time.monotonic() + _LONGEST_REST
+        while (now := self._cpu_time()) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(_REST)
+
+    def _cpu_time(self) -> str | None:
+        """In ticks, where the system tells."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return None
+        return " ".join(status.rpartition(")")[2].split()[11:13])
 
     def close(self) -> None:
         """End the process and all that it started."""
