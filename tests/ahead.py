@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-Modules = dict[str, Path]
+Modules = dict[str, Path]  # or reports
 
 # One after the other: the second takes objects over from the first.
 _builder = ThreadPoolExecutor(1)
@@ -37,5 +37,15 @@ def _native(folder: Path) -> Modules:
     return build.build(folder, [v for v in build.VARIANTS if build.cpu_runs(v)])
 
 
+def _resources(folder: Path) -> Modules:
+    from resources import reports
+
+    return reports.build(folder)
+
+
 # In the order in which their tests run.
-BUILDS: dict[str, Callable[[Path], Modules]] = {"emulation": _emulation, "native": _native}
+BUILDS: dict[str, Callable[[Path], Modules]] = {
+    "emulation": _emulation,
+    "native": _native,
+    "resources": _resources,
+}

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import ahead
 import pytest
 from emulation.build import CUDA
+from resources.reports import BENCHMARK, OF_HOPPER, OF_THE_NETWORK
 
 pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc on PATH")
 
-FLAGS = ["-O3", "-std=c++17", "-fmad=false", "--expt-relaxed-constexpr",
-         "-Xcompiler", "-Wall,-Wextra", "--Werror", "all-warnings"]  # fmt: skip
 FUNCTION = re.compile(
     r"Function properties for (\S+)\s+"
     r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
 )
 
 
-def compiled(source: Path, target: Path, architecture: str, *how: str) -> str:
-    """What nvcc says about it."""
-    command = ["nvcc", f"-arch={architecture}", *FLAGS, *how, source, "-o", target]
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
-
-
-def reports(folder: Path, architecture: str, sources: Iterable[Path]) -> list[str]:
-    """What the assembler says about the kernels of each source."""
-
-    def compile_one(source: Path) -> str:
-        return compiled(
-            source, folder / f"{source.stem}.cubin", architecture, "-Xptxas", "-v", "-cubin"
-        )
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(compile_one, sources))
-
-
-# Which make gpu-check compiles, and nothing before it.
-BENCHMARK = CUDA[0].parents[2] / "benchmarks" / "reductions.cu"
-
-# Where the kernels of the network have as few registers as any.
-OF_THE_NETWORK = [
-    s for s in CUDA if ("trunk" in s.stem or "head" in s.stem) and s.stem != "vote_head_warpgroups"
-]
-OF_HOPPER = [s for s in CUDA if s.stem == "vote_head_warpgroups"]
+@pytest.fixture(scope="module")
+def reports() -> dict[str, Path]:
+    return ahead.begin("resources").result()
 
 
 @pytest.mark.parametrize(
@@ -62,10 +34,11 @@ OF_HOPPER = [s for s in CUDA if s.stem == "vote_head_warpgroups"]
     ],
 )
 def test_no_kernel_spills_or_has_a_stack_frame(
-    tmp_path: Path, architecture: str, sources: list[Path]
+    reports: dict[str, Path], architecture: str, sources: list[Path]
 ) -> None:
     assert len(OF_THE_NETWORK) == 4
-    for source, report in zip(sources, reports(tmp_path, architecture, sources), strict=True):
+    for source in sources:
+        report = reports[f"{architecture} {source.stem}"].read_text()
         kernels = FUNCTION.findall(report)
         assert kernels, f"no kernels in {source.name}"
         assert [kernel for kernel in kernels if kernel[1:] != ("0", "0", "0")] == []
@@ -77,21 +50,22 @@ def test_no_kernel_spills_or_has_a_stack_frame(
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_the_kernels_of_the_benchmark_compile(tmp_path: Path, architecture: str) -> None:
-    (report,) = reports(tmp_path, architecture, [BENCHMARK])
+def test_the_kernels_of_the_benchmark_compile(reports: dict[str, Path], architecture: str) -> None:
+    report = reports[f"{architecture} {BENCHMARK.stem}"].read_text()
     assert {kernel[1:] for kernel in FUNCTION.findall(report)} == {("0", "0", "0")}
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_120"])
-def test_kernels_compile_for_the_oldest_and_the_newest(tmp_path: Path, architecture: str) -> None:
+def test_kernels_compile_for_the_oldest_and_the_newest(
+    reports: dict[str, Path], architecture: str
+) -> None:
     # With votes of the warp, 64-bit atomics, halves: what an architecture might lack.
-    reports(tmp_path, architecture, [s for s in CUDA if s.stem in ("find_peaks", "voting_loss")])
+    for name in ("find_peaks", "voting_loss"):
+        assert FUNCTION.findall(reports[f"{architecture} {name}"].read_text())
 
 
-def test_the_loss_moves_16_bytes_at_a_time(tmp_path: Path) -> None:
-    source = next(path for path in CUDA if path.stem == "voting_loss")
-    compiled(source, tmp_path / "voting_loss.ptx", "sm_80", "-ptx")
-    text = (tmp_path / "voting_loss.ptx").read_text()
+def test_the_loss_moves_16_bytes_at_a_time(reports: dict[str, Path]) -> None:
+    text = reports["ptx voting_loss"].read_text()
     kernels = dict(
         re.findall(r"^(?:\.visible )?\.entry (\w+)(.*?)^}", text, re.MULTILINE | re.DOTALL)
     )
