@@ -167,19 +167,6 @@ def _(features: Tensor, weights: list[Tensor], biases: list[Tensor], *geometry: 
     return _fake_votes(features, *geometry)
 
 
-@_fake("winograd_head")
-def _(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    last_weight: Tensor,
-    last_bias: Tensor,
-    num_votes: int,
-    dilation: int,
-) -> Tensor:
-    return _fake_votes(features, num_votes, 5, dilation, 1)
-
-
 @_fake("winograd_unet")
 def _(
     image: Tensor,
@@ -195,31 +182,23 @@ def _(
     return image.new_empty(image.shape[0], 3 * num_votes, height, width)
 
 
-def _fake_two_layers(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    last_weight: Tensor,
-    last_bias: Tensor,
-    *geometry: int,
-) -> Tensor:
-    return _fake_votes(features, *geometry)
+def _fake_two_layers(geometry: Callable[..., tuple[int, ...]]) -> Callable[..., Tensor]:
+    """Of a head with weights and biases of two layers; what `geometry` makes of the rest."""
+
+    def kernel(
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        last_weight: Tensor,
+        last_bias: Tensor,
+        *rest: int,
+    ) -> Tensor:
+        return _fake_votes(features, *geometry(*rest))
+
+    return kernel
 
 
 for _name in ("bfloat16_head", "matrix_vote_head"):
-    _fake(_name)(_fake_two_layers)
-
-
-@_fake("warpgroup_vote_head")
-def _(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    last_weight: Tensor,
-    last_bias: Tensor,
-    num_votes: int,
-    kernel_size: int,
-    dilation: int,
-    precision: int,
-) -> Tensor:
-    return _fake_votes(features, num_votes, kernel_size, dilation, 1)
+    _fake(_name)(_fake_two_layers(lambda *geometry: geometry))
+_fake("winograd_head")(_fake_two_layers(lambda num_votes, dilation: (num_votes, 5, dilation, 1)))
+_fake("warpgroup_vote_head")(_fake_two_layers(lambda *geometry: (*geometry[:3], 1)))

@@ -46,7 +46,7 @@ inline std::string describe(const Tensor& tensor) {
   return out.str();
 }
 
-// Torch says in words of its own, which do not come through its C interface, that it has no memory.
+// Torch's own words for why it makes no tensor do not come through its C interface.
 template <typename Allocate>
 Tensor allocated(torch::headeronly::IntHeaderOnlyArrayRef sizes, const Allocate& allocate) {
   try {
@@ -54,7 +54,8 @@ Tensor allocated(torch::headeronly::IntHeaderOnlyArrayRef sizes, const Allocate&
   } catch (const std::exception&) {
     std::ostringstream out;
     for (size_t i = 0; i < sizes.size(); ++i) out << (i ? ", " : "") << sizes[i];
-    STD_TORCH_CHECK(false, "there is not enough memory for a tensor of [", out.str(), "]");
+    STD_TORCH_CHECK(false, "torch makes no tensor of [", out.str(),
+                    "]; there may be not enough memory");
   }
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,25 +107,17 @@ def decode_tiff(path: Path) -> NDArray[Any]:
         On several pages, other colour spaces, number types or channels than grey or RGB and alpha,
         damaged or truncated files.
     """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            page, axes = _only_page(path, tiff)
-            shape = tiff.series[0].shape
-            _check_colours(path, page, shape[axes.index("S")] if "S" in axes else 1)
-            try:
-                pixels = tiff.series[0].asarray()
-            except ValueError as error:
-                if "imagecodecs" not in str(error):
-                    raise
-                return _decode_without_imagecodecs(path, page)
-            return _tiff_to_array(path, page, axes, pixels)
-    except InputError:
-        raise
-    except Exception as error:
-        # Decoders raise anything on corrupt data: ValueError, IndexError, struct.error, zlib.error.
-        raise InputError(f"{path}: the TIFF is damaged or truncated: {error}") from error
+    with _opened(path) as tiff:
+        _refuse_several(path, tiff)
+        series = tiff.series[0]
+        _check_series(path, series)
+        try:
+            pixels = series.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return _decode_without_imagecodecs(path, series.keyframe)
+        return _tiff_to_array(path, series.keyframe, series.axes, pixels)
 
 
 def tiff_size(path: Path) -> tuple[int, int]:
@@ -140,44 +134,49 @@ def tiff_size(path: Path) -> tuple[int, int]:
 
 def check_tiff(path: Path) -> None:
     """Raise an InputError if the first image is not grey or RGB alone; levels may follow it."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        _check_axes(path, series)
-        _check_colours(
-            path, series.keyframe, series.shape[series.axes.index("S")] if "S" in series.axes else 1
-        )
+    with _opened(path) as tiff:
+        _check_series(path, tiff.series[0])
 
 
 def is_tiff_of_bytes(path: Path) -> bool:
     """Whether the first page has 8 bits per number."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
+    with _opened(path) as tiff:
         page: Any = tiff.pages.first
         return bool(page.dtype == np.uint8)
 
 
-def _only_page(path: Path, tiff: Any) -> tuple[Any, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A TIFF file, whatever is wrong with which is an InputError."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield tiff
+    except InputError:
+        raise
+    except Exception as error:
+        # Decoders raise anything on corrupt data: ValueError, IndexError, struct.error, zlib.error.
+        raise InputError(f"{path}: the TIFF is damaged or truncated: {error}") from error
+
+
+def _refuse_several(path: Path, tiff: Any) -> None:
     if len(tiff.series) != 1:
         shapes = ", ".join("x".join(map(str, series.shape)) for series in tiff.series[:4])
         raise InputError(
             f"{path}: holds {len(tiff.series)} images ({shapes or 'no pages'}), expected one; "
             "export the one to be analysed, or give a whole slide to Detector.detect_slide"
         )
-    series = tiff.series[0]
-    _check_axes(path, series)
-    return series.keyframe, series.axes
 
 
-def _check_axes(path: Path, series: Any) -> None:
-    if series.axes not in ("YX", "YXS", "SYX"):
-        shape = "x".join(map(str, series.shape))
+def _check_series(path: Path, series: Any) -> None:
+    shape, axes = series.shape, series.axes
+    if axes not in ("YX", "YXS", "SYX"):
         raise InputError(
-            f"{path}: a multi-page TIFF of shape {shape} with axes {series.axes}, expected one "
-            "2-D image; export a single plane, or merge the channels to RGB"
+            f"{path}: a multi-page TIFF of shape {'x'.join(map(str, shape))} with axes {axes}, "
+            "expected one 2-D image; export a single plane, or merge the channels to RGB"
         )
+    _check_colours(path, series.keyframe, shape[axes.index("S")] if "S" in axes else 1)
 
 
 def _check_colours(path: Path, page: Any, channels: int) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from pyramid import shrunk, write_svs
 
 from dvfast.data import image_to_tensor, open_slide, read_image, slides
+from dvfast.data.decoding import check_tiff, is_tiff_of_bytes
 from dvfast.data.images import image_size
 from dvfast.data.slides import slide_of
 from dvfast.errors import InputError
@@ -241,3 +242,11 @@ def test_the_resolution_of_a_print_is_not_taken_for_that_of_a_microscope(tmp_pat
     with open_slide(path) as slide:
         assert slide.size == (512, 512)
         assert slide.pixel_size is None
+
+
+@pytest.mark.parametrize("function", [check_tiff, is_tiff_of_bytes])
+def test_a_tiff_that_cannot_be_read_is_one_clear_line(tmp_path: Path, function: Any) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0\x10\0\0\0" + bytes(6))
+    with pytest.raises(InputError, match=r"a\.tif: the TIFF is damaged or truncated"):
+        function(path)

@@ -47,7 +47,10 @@ def unet_of_channels_that_wrap() -> Any:
             lambda: ops.vote_map(torch.ones(1, 3, 5, 1), 4, 4, 2**62, 0.0, 0.0, math.inf, 0),
             "stride must be between 1 and",
         ),
-        (lambda: dvfast.vote_map(torch.zeros(1, 3, 2, 2), (2**25, 2**25)), "not enough memory"),
+        (
+            lambda: dvfast.vote_map(torch.zeros(1, 3, 2, 2), (2**25, 2**25)),
+            "torch makes no tensor of .* not enough memory",
+        ),
     ],
 )
 def test_refused(call: Callable[[], Any], message: str) -> None:
