@@ -85,10 +85,12 @@ class Build(BuildExtension):
     """Compiles the .cu sources first and hands their objects to the linker."""
 
     def build_extensions(self) -> None:
+        # The folder that an editable build would use goes with all that was compiled.
+        self.build_temp = str(ROOT / "build" / "objects")
         cuda = cuda_sources()
         if cuda:
-            objects = compile_cuda(cuda, HEADERS, Path(self.build_temp) / "cuda")
-            self.extensions[0].extra_objects += objects
+            headers = [path for path in HEADERS if path.parent.name in ("core", "cuda")]
+            self.extensions[0].extra_objects += compile_cuda(cuda, headers, ROOT / "build" / "cuda")
         super().build_extensions()
 
 

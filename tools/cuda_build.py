@@ -22,6 +22,7 @@ _FLAGS = (
     "-std=c++17",
     "-fmad=false",  # fused multiply-adds are written out, as on the CPU
     "--expt-relaxed-constexpr",
+    "--resource-usage",
     "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra",
 )
 
@@ -64,7 +65,10 @@ def architecture_flags(listed: str | None = None, source: str = "") -> list[str]
 
 
 def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list[str]:
-    """Compile what is older than its source or any header; returns the object files."""
+    """Compile what is older than its source or any header; returns the object files.
+
+    What the compiler says of every kernel, its registers above all, is kept beside them.
+    """
     listed = os.environ.get("TORCH_CUDA_ARCH_LIST")
     flags = [*_FLAGS]
     if os.environ.get("DVFAST_WERROR") == "1":  # not for users, whose compilers may know new ones
@@ -72,22 +76,25 @@ def compile_cuda(sources: list[Path], headers: list[Path], folder: Path) -> list
     folder.mkdir(parents=True, exist_ok=True)
     recorded = folder / "flags"
     asked = " ".join([*flags, *architecture_flags(listed)])
-    same_flags = recorded.exists() and recorded.read_text() == asked
+    if not recorded.exists() or recorded.read_text() != asked:
+        for old in folder.glob("*.o"):
+            old.unlink()
+        recorded.write_text(asked)
     newest = max(path.stat().st_mtime for path in headers)
 
     def compile_one(source: Path) -> str:
         target = folder / f"{source.stem}.o"
         needed = max(newest, source.stat().st_mtime)
-        if not (same_flags and target.exists() and target.stat().st_mtime > needed):
+        if not target.exists() or target.stat().st_mtime <= needed:
+            made = target.with_suffix(".new")  # what is stopped half way is not taken for an object
             architectures = architecture_flags(listed, source.stem)
-            command = ["nvcc", *flags, *architectures, "-c", str(source), "-o", str(target)]
+            command = ["nvcc", *flags, *architectures, "-c", str(source), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
-                target.unlink(missing_ok=True)
                 raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+            target.with_suffix(".report").write_text(done.stdout + done.stderr)
+            made.replace(target)
         return str(target)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        objects = list(pool.map(compile_one, sources))
-    recorded.write_text(asked)
-    return objects
+        return list(pool.map(compile_one, sources))

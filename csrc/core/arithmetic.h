@@ -27,6 +27,11 @@ DVFAST_INLINE double fused_multiply_add(double a, double b, double c) {
 #endif
 }
 
+template <typename T>
+DVFAST_INLINE T squared_length(T y, T x) {
+  return fused_multiply_add(y, y, x * x);
+}
+
 DVFAST_INLINE float float_from_bits(int32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));

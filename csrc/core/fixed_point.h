@@ -9,7 +9,6 @@
 
 namespace dvfast {
 
-constexpr int kFractionBits = 30;
 constexpr double kFixedOne = 1073741824.0;  // 2^30
 
 template <typename T>

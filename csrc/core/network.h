@@ -7,6 +7,7 @@
 
 #include "arithmetic.h"
 #include "hybrid.h"
+#include "rounding.h"
 #include "views.h"
 
 namespace dvfast {

@@ -33,7 +33,7 @@ DVFAST_INLINE ParzenAxis<T> parzen_axis(const GridAxis<T>& axis, int64_t voter,
 template <typename T>
 DVFAST_INLINE bool may_vote(const ParzenParams<T>& params, T dy, T dx) {
   if (params.area == VoterArea::kBox) return dy <= params.radius && dx <= params.radius;
-  return fused_multiply_add(dy, dy, dx * dx) <= params.radius * params.radius;
+  return squared_length(dy, dx) <= params.radius * params.radius;
 }
 
 }  // namespace dvfast

@@ -6,13 +6,12 @@
 #include <cstdint>
 
 #include "macros.h"
+#include "rounding.h"
 
 namespace dvfast {
 
 constexpr int64_t kPatchesPerBlock = 1024;
 
-DVFAST_INLINE int64_t num_blocks(int64_t patches) {
-  return (patches + kPatchesPerBlock - 1) / kPatchesPerBlock;
-}
+DVFAST_INLINE int64_t num_blocks(int64_t patches) { return divide_up(patches, kPatchesPerBlock); }
 
 }  // namespace dvfast

@@ -20,9 +20,4 @@ DVFAST_INLINE T target_confidence(T length, const VotingRange<T>& range) {
   return length <= range.r2 ? T(1) / (T(1) + range.beta * length) : T(0);
 }
 
-template <typename T>
-DVFAST_INLINE T squared_length(T y, T x) {
-  return fused_multiply_add(y, y, x * x);
-}
-
 }  // namespace dvfast

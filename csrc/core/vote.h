@@ -40,7 +40,7 @@ DVFAST_INLINE VoteStatus read_vote(const T* channels, int64_t channel_stride,
   vote->confidence = w;
   vote->y = displacement(rules.y_axis.fraction, dy);
   vote->x = displacement(rules.x_axis.fraction, dx);
-  const T length_squared = fused_multiply_add(dy, dy, dx * dx);
+  const T length_squared = squared_length(dy, dx);
   const bool counts =
       length_squared <= rules.max_offset_squared && within_reach(vote->y) && within_reach(vote->x);
   return counts ? VoteStatus::kCounts : VoteStatus::kTooLong;

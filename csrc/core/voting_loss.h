@@ -21,7 +21,7 @@ DVFAST_INLINE VoteLoss<T> vote_loss(T logit, T offset_y, T offset_x, T target_co
   const T w = sigmoid(logit);
   const T error_y = offset_y - target_y;
   const T error_x = offset_x - target_x;
-  const T distance = fused_multiply_add(error_y, error_y, error_x * error_x);
+  const T distance = squared_length(error_y, error_x);
   const T error_w = w - target_confidence;
   const T pull = T(0.5) * target_confidence * distance;
   const T offset_weight = target_confidence * w;

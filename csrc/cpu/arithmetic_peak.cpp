@@ -1,6 +1,7 @@
 #include "arithmetic_peak.h"
 
 #include <chrono>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -25,16 +26,20 @@ double arithmetic_peak(ArithmeticUnit unit, int threads, int64_t rounds) {
   };
   std::vector<Result> results(threads);
   std::vector<std::thread> running;
-  for (int i = 0; i < threads; ++i) {
-    running.emplace_back([&result = results[i], unit, rounds, i] {
-      const auto start = std::chrono::steady_clock::now();
-      const double operations = operations_of_thread(unit, rounds, 7u + i, result.sum);
-      result.rate = operations /
-                    std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    });
+  running.reserve(threads);
+  try {
+    for (int i = 0; i < threads; ++i) {
+      running.emplace_back([&result = results[i], unit, rounds, i] {
+        using Clock = std::chrono::steady_clock;
+        const auto start = Clock::now();
+        const double operations = operations_of_thread(unit, rounds, 7u + i, result.sum);
+        result.rate = operations / std::chrono::duration<double>(Clock::now() - start).count();
+      });
+    }
+  } catch (const std::system_error&) {  // as many as the system has
   }
   double rate = 0;
-  for (int i = 0; i < threads; ++i) {
+  for (size_t i = 0; i < running.size(); ++i) {
     running[i].join();
     rate += results[i].rate;
   }

@@ -153,7 +153,7 @@ class WinogradUnet {
     return winograd_convolution_tiles(params);
   }
 
-  static int64_t filled_up_to_line(int64_t numbers) { return (numbers + 15) / 16 * 16; }
+  static int64_t filled_up_to_line(int64_t numbers) { return filled_up(numbers, 16); }
 
   RowRing* add_ring(int64_t level, int64_t channels) {
     rings_.emplace_back(params_.height >> level, params_.width >> level, channels);
@@ -167,7 +167,7 @@ class WinogradUnet {
                               ? threads_ * kTilesInGroup * kGroupsAtATime
                               : std::min(threads_ * kCoarseTilesAtATime, kMostCoarseTiles);
     const int64_t tiles_in_row = num_tiles(kUnetOutputs, width);
-    const int64_t rows = (tiles + tiles_in_row - 1) / tiles_in_row;
+    const int64_t rows = divide_up(tiles, tiles_in_row);
     steps_.push_back({kind, layer, std::move(inputs), output, pooled, params_.height >> level,
                       width, rows * kUnetOutputs, 0});
   }
@@ -203,8 +203,8 @@ class WinogradUnet {
   // As many for every thread, and of a layer none that ends with a few tiles.
   int64_t pieces_of(const Task& task) const {
     if (task.step->kind != Step::kLayer) return threads_;
-    const int64_t groups = (tiles_of(task) + kTilesInGroup - 1) / kTilesInGroup;
-    return (groups + threads_ - 1) / threads_ * threads_;
+    const int64_t groups = divide_up(tiles_of(task), kTilesInGroup);
+    return filled_up(groups, threads_);
   }
 
   static int64_t tiles_of(const Task& task) {

@@ -58,7 +58,7 @@ bool make_convolution(const FeaturesView<T>& input, const PackedLayer& layer, in
              static_cast<int>(kernel_size),
              static_cast<int>(layer.inputs),
              static_cast<int>(depth),
-             static_cast<int>((layer.outputs + kPanelWidth - 1) / kPanelWidth),
+             static_cast<int>(divide_up(layer.outputs, kPanelWidth)),
              wide && layer.inputs % kChunk == 0};
   return true;
 }

@@ -20,7 +20,7 @@ struct Tile {
   int rows, columns, wide;
 
   DVFAST_INLINE Tile(int64_t window, int64_t margin)
-      : rows((kTileRows + 2 * static_cast<int>(margin) + kRowsRows - 1) / kRowsRows * kRowsRows),
+      : rows(filled_up(kTileRows + 2 * static_cast<int>(margin), kRowsRows)),
         columns(kTileColumns + 2 * static_cast<int>(margin)),
         wide(columns + 2 * static_cast<int>(window / 2)) {}
 
@@ -30,7 +30,7 @@ struct Tile {
 };
 
 template <typename T>
-__global__ void __launch_bounds__(kThreadsPerBlock)
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
     filter_and_mark(GaussianFilterParams<T> params, FindPeaksDeviceParams<T> peaks, int64_t tiles_y,
                     int64_t tiles_x) {
   const auto& in = params.input;
@@ -102,8 +102,8 @@ cudaError_t launch_density_peaks(const GaussianFilterParams<T>& filter,
   const cudaError_t cleared =
       cudaMemsetAsync(workspace.highest, 0, sizeof(*workspace.highest), stream);
   if (cleared != cudaSuccess) return cleared;
-  const int64_t tiles_y = (filter.input.height + kTileRows - 1) / kTileRows;
-  const int64_t tiles_x = (filter.input.width + kTileColumns - 1) / kTileColumns;
+  const int64_t tiles_y = divide_up(filter.input.height, kTileRows);
+  const int64_t tiles_x = divide_up(filter.input.width, kTileColumns);
   const Tile size(filter.window, peaks.min_distance);
   const size_t bytes = static_cast<size_t>(size.numbers(filter.window)) * sizeof(T);
   const cudaError_t marked =

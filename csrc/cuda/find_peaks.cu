@@ -8,9 +8,6 @@ namespace {
 
 constexpr unsigned int kWarpsPerBlock = kThreadsPerBlock / kWarpSize;
 
-// On a multiprocessor. Left to itself, the compiler hopes for more, and spills.
-constexpr unsigned int kBlocksAtOnce = 4;
-
 template <typename T>
 __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
     mark_pixels(FindPeaksDeviceParams<T> params) {
@@ -213,7 +210,7 @@ template <typename T>
 cudaError_t launch_count_peaks(const FindPeaksDeviceParams<T>& params, cudaStream_t stream) {
   const auto& workspace = params.workspace;
   const int64_t count = params.density.height * params.density.width;
-  const int64_t chunks = (count + kPixelsPerChunk - 1) / kPixelsPerChunk;
+  const int64_t chunks = divide_up(count, kPixelsPerChunk);
   const unsigned int blocks = blocks_for(count, kThreadsPerBlock);
   cudaError_t error = cudaSuccess;
   const auto then = [&error](cudaError_t next) {
@@ -232,7 +229,7 @@ template <typename T>
 cudaError_t launch_write_peaks(const FindPeaksDeviceParams<T>& params, int64_t* points,
                                int64_t capacity, cudaStream_t stream) {
   const int64_t count = params.density.height * params.density.width;
-  const int64_t chunks = (count + kPixelsPerChunk - 1) / kPixelsPerChunk;
+  const int64_t chunks = divide_up(count, kPixelsPerChunk);
   return launch(write_peaks, blocks_for(chunks, 1), kThreadsPerBlock,
                 kWarpsPerBlock * sizeof(unsigned int), stream, params.workspace, count, chunks,
                 params.density.width, points, capacity);

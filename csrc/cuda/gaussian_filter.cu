@@ -62,8 +62,8 @@ cudaError_t launch_gaussian_taps(T* taps, double sigma, int64_t window, Tap tap,
 template <typename T>
 cudaError_t launch_gaussian_filter(const GaussianFilterParams<T>& params, cudaStream_t stream) {
   const auto& in = params.input;
-  const int64_t tiles_y = (in.height + kTileRows - 1) / kTileRows;
-  const int64_t tiles_x = (in.width + kTileColumns - 1) / kTileColumns;
+  const int64_t tiles_y = divide_up(in.height, kTileRows);
+  const int64_t tiles_x = divide_up(in.width, kTileColumns);
   const int64_t wide = kTileColumns + 2 * (params.window / 2);
   const size_t bytes = static_cast<size_t>(2 * params.window + kTileRows * wide) * sizeof(T);
   return launch(filter<T>, blocks_for(in.batch * tiles_y * tiles_x, 1), kThreadsPerBlock, bytes,

@@ -53,7 +53,7 @@ template <typename T>
 __device__ __forceinline__ void sum_columns_of_tile(const MapView<const T>& in, int64_t b,
                                                     int64_t top, int64_t left, int rows, int wide,
                                                     const T* taps, int window, T* columns) {
-  const int groups = (rows + kColumnsRows - 1) / kColumnsRows;
+  const int groups = divide_up(rows, kColumnsRows);
   for (int i = threadIdx.x; i < groups * wide; i += kThreadsPerBlock) {
     const int first = i / wide * kColumnsRows;
     const int u = i % wide;

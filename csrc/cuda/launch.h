@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "../core/rounding.h"
+
 namespace dvfast {
 
 constexpr unsigned int kThreadsPerBlock = 256;
@@ -16,7 +18,7 @@ constexpr unsigned int kFullWarp = 0xffffffffu;
 constexpr int64_t kMostBlocks = 1 << 16;
 
 inline unsigned int blocks_for(int64_t items, int64_t items_per_block) {
-  const int64_t blocks = (items + items_per_block - 1) / items_per_block;
+  const int64_t blocks = divide_up(items, items_per_block);
   return static_cast<unsigned int>(blocks < kMostBlocks ? blocks : kMostBlocks);
 }
 

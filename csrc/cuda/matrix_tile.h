@@ -53,8 +53,8 @@ bool make_matrix_convolution(const FeaturesView<const typename Format<kPrecision
   *result = {layer,
              static_cast<int>(layer.inputs),
              static_cast<int>(kernel_size),
-             static_cast<int>((depth + F::kChunk - 1) / F::kChunk),
-             static_cast<int>((layer.outputs + kPanelWidth - 1) / kPanelWidth),
+             static_cast<int>(divide_up(depth, F::kChunk)),
+             static_cast<int>(divide_up(layer.outputs, kPanelWidth)),
              static_cast<int>(y_step),
              static_cast<int>(x_step)};
   return true;

@@ -7,6 +7,9 @@
 
 namespace dvfast {
 
+// On a multiprocessor. Left to itself, the compiler hopes for more, and spills.
+constexpr unsigned int kBlocksAtOnce = 4;
+
 // How far a pixel's surroundings go: min_distance, or to the map's border.
 template <typename Index>
 struct Surroundings {

@@ -177,8 +177,6 @@ __device__ __forceinline__ void write_square(const TrunkPlaces<T>& places, int64
   }
 }
 
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // False for a pooling that is none; the views' pixels of `wide` lie at multiples of four outputs.
 template <typename T>
 bool make_places(const FeaturesView<const T>& input, const FeaturesView<T>& output,

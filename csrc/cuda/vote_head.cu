@@ -255,7 +255,7 @@ Scratch scratch_of(const VoteHeadParams& params) {
 
 int64_t count_tiles(const VoteHeadParams& params) {
   const int64_t places = params.num_layers == 1 ? SingleTile::kPlaces : kVoters;
-  return (count_voters(params) + places - 1) / places;
+  return divide_up(count_voters(params), places);
 }
 
 int64_t count_blocks(const VoteHeadParams& params) {

@@ -115,7 +115,7 @@ cudaError_t start(const VoteHeadParams& params,
                   cudaStream_t stream) {
   MatrixJob<kPrecision> job{};
   if (!make_job<kPrecision>(params, features, &job)) return cudaErrorNotSupported;
-  const int64_t tiles = (count_voters(params) + kVoters - 1) / kVoters;
+  const int64_t tiles = divide_up(count_voters(params), kVoters);
   const auto kernel = kChannelsPerVote * params.votes.num_votes <= kGroup
                           ? cast_votes_by_matrices<kPrecision, 1>
                           : cast_votes_by_matrices<kPrecision, 2>;

@@ -274,8 +274,8 @@ bool make_job(const VoteHeadParams& params,
   job->features = features;
   job->pieces = job->conv.inputs / F::kNumbers;
   const int64_t steps = params.kernel_size * params.kernel_size * job->pieces / 2;
-  job->chunks = static_cast<int>(up(steps, F::kSteps));
-  job->tiles = static_cast<int>(up(params.layers[0].outputs, kWarpgroupUnits));
+  job->chunks = static_cast<int>(divide_up(steps, F::kSteps));
+  job->tiles = static_cast<int>(divide_up(params.layers[0].outputs, kWarpgroupUnits));
   return choose_squares(job) && attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
          is_compiled_for(90, cast_votes_by_warpgroups<kPrecision, 1>);
 }

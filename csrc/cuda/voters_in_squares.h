@@ -70,8 +70,6 @@ __device__ __forceinline__ Voter square_at(const WarpgroupJob<kPrecision>& job, 
   return {n, y, x};
 }
 
-inline int64_t up(int64_t n, int64_t block) { return (n + block - 1) / block; }
-
 template <MatrixPrecision kPrecision>
 size_t shared_bytes(const WarpgroupJob<kPrecision>& job) {
   using F = WarpgroupFormat<kPrecision>;
@@ -89,7 +87,7 @@ inline int64_t attribute(cudaDeviceAttr which) {
 
 inline Squares squares_of(int64_t voters, int64_t step, int64_t dilation, int64_t kernel_size) {
   const int64_t tap = dilation / step;
-  return {step, step, up(up(voters, step), kSquare),
+  return {step, step, divide_up(divide_up(voters, step), kSquare),
           static_cast<int>(kSquare + tap * (kernel_size - 1)), static_cast<int>(tap)};
 }
 
@@ -114,8 +112,8 @@ bool choose_squares(WarpgroupJob<kPrecision>* job) {
       if (shared_bytes(other) > kMostSharedBytes) continue;
       const int64_t squares =
           params.votes.batch * other.y.phases * other.y.count * other.x.phases * other.x.count;
-      other.works = up(squares, kWarpgroups * WarpgroupFormat<kPrecision>::kSquares);
-      const int64_t rounds = up(other.works, blocks > 0 ? blocks : 1);
+      other.works = divide_up(squares, kWarpgroups * WarpgroupFormat<kPrecision>::kSquares);
+      const int64_t rounds = divide_up(other.works, blocks > 0 ? blocks : 1);
       if (least >= 0 && rounds >= least) continue;
       least = rounds;
       *job = other;

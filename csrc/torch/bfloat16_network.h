@@ -10,8 +10,8 @@ namespace dvfast {
 
 inline FeaturesView<const bfloat16> bfloat16_features(const Tensor& features) {
   const auto view = features_view<const bfloat16>(features, "features", ScalarType::BFloat16);
-  STD_TORCH_CHECK(view.channels % kBfloat16Block == 0, "features must have a multiple of ",
-                  kBfloat16Block, " channels, got ", describe(features));
+  DVFAST_CHECK(view.channels % kBfloat16Block == 0, "features must have a multiple of ",
+               kBfloat16Block, " channels, got ", describe(features));
   return view;
 }
 
@@ -22,17 +22,17 @@ inline Bfloat16Layer bfloat16_layer(const Tensor& weight, const Tensor& bias, in
   check_same_device(weight, "weight", features, "features");
   check_bias(bias, "bias", features);
   const int64_t outputs = bias.size(0), panels = outputs / kPanelWidth;
-  STD_TORCH_CHECK(outputs > 0 && outputs % kBfloat16Block == 0,
-                  "bias must be filled up to a multiple of ", kBfloat16Block, ", got ",
-                  describe(bias));
+  DVFAST_CHECK(outputs > 0 && outputs % kBfloat16Block == 0,
+               "bias must be filled up to a multiple of ", kBfloat16Block, ", got ",
+               describe(bias));
   check_panels(weight, "weight", panels, taps, inputs);
   return {static_cast<const bfloat16*>(weight.data_ptr()),
           static_cast<const float*>(bias.data_ptr()), outputs};
 }
 
 inline void check_row(int64_t width, const Tensor& features) {
-  STD_TORCH_CHECK(width == 0 || width >= kBfloat16Pixels, "features must leave at least ",
-                  kBfloat16Pixels, " windows in a row, got ", describe(features));
+  DVFAST_CHECK(width == 0 || width >= kBfloat16Pixels, "features must leave at least ",
+               kBfloat16Pixels, " windows in a row, got ", describe(features));
 }
 
 }  // namespace dvfast
@@ -53,7 +53,7 @@ Tensor bfloat16_trunk_layer(const Tensor& features, const Tensor& weight, const 
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
   check_row(num_windows(params.input.width, window, 1), features);
-  check_kept_rows(params.input.width, params.layer.outputs, pool_dilation, features);
+  check_kept_rows(params.input.width, params.layer.outputs, pool_stride, pool_dilation, features);
   const auto length = [&](int64_t size) {
     return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
   };

@@ -12,8 +12,8 @@ constexpr int64_t kSmallestGroups = 8;
 
 struct Cpu {
   explicit Cpu(const Tensor&) {
-    STD_TORCH_CHECK(has_matrix_unit(),
-                    "bfloat16 needs a CPU with AMX, on Linux, and this one has none");
+    DVFAST_CHECK(has_matrix_unit(),
+                 "bfloat16 needs a CPU with AMX, on Linux, and this one has none");
   }
 
   void operator()(const Bfloat16TrunkParams& params) const {

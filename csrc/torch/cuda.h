@@ -17,8 +17,8 @@ namespace dvfast {
 class CudaScope {
  public:
   explicit CudaScope(const Tensor& tensor) : guard_(tensor.get_device_index()) {
-    STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
-                    "a CUDA tensor came, but this torch is built without CUDA");
+    DVFAST_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
+                 "a CUDA tensor came, but this torch is built without CUDA");
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
     stream_ = static_cast<cudaStream_t>(stream);
@@ -28,7 +28,7 @@ class CudaScope {
 
   static void check(cudaError_t error, const char* operation) {
     if (error != cudaSuccess) (void)cudaGetLastError();  // told here, and not once more later
-    STD_TORCH_CHECK(error == cudaSuccess, "dvfast ", operation, ": ", cudaGetErrorString(error));
+    DVFAST_CHECK(error == cudaSuccess, "dvfast ", operation, ": ", cudaGetErrorString(error));
   }
 
  private:

@@ -20,8 +20,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> density_peaks(
   check_gaussian(sigma, window);
   const PeakRules rules{threshold, relative, min_distance};
   check_peak_rules(rules);
-  STD_TORCH_CHECK(votes.dim() == 4 && votes.size(0) == 1,
-                  "votes must be those of one image, [1, 3k, h, w], got ", describe(votes));
+  DVFAST_CHECK(votes.dim() == 4 && votes.size(0) == 1,
+               "votes must be those of one image, [1, 3k, h, w], got ", describe(votes));
   return with_real_type(
       votes, "votes", [&](auto type) -> std::tuple<Tensor, Tensor, Tensor, Tensor> {
         using T = decltype(type);

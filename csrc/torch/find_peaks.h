@@ -14,18 +14,18 @@ struct PeakRules {
 };
 
 inline void check_peak_rules(const PeakRules& rules) {
-  STD_TORCH_CHECK(rules.min_distance >= 1, "min_distance must be at least 1, got ",
-                  rules.min_distance);
-  STD_TORCH_CHECK(rules.threshold == rules.threshold, "threshold must be a number, got NaN");
+  DVFAST_CHECK(rules.min_distance >= 1, "min_distance must be at least 1, got ",
+               rules.min_distance);
+  DVFAST_CHECK(rules.threshold == rules.threshold, "threshold must be a number, got NaN");
 }
 
 inline void check_find_peaks(const Tensor& density, const PeakRules& rules) {
-  STD_TORCH_CHECK(density.dim() == 2, "density must be [H, W], got ", describe(density));
+  DVFAST_CHECK(density.dim() == 2, "density must be [H, W], got ", describe(density));
   check_peak_rules(rules);
 }
 
 inline void check_capacity(int64_t capacity) {
-  STD_TORCH_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
+  DVFAST_CHECK(capacity >= 0, "capacity must not be negative, got ", capacity);
 }
 
 // One image, [H, W].

@@ -1,6 +1,7 @@
 // Peaks on a CUDA device: found and counted first, then taken, all of them or the first ones.
 #pragma once
 
+#include "../core/rounding.h"
 #include "../cuda/find_peaks.h"
 #include "cuda.h"
 #include "find_peaks.h"
@@ -11,7 +12,7 @@ namespace dvfast {
 class PeakBuffers {
  public:
   explicit PeakBuffers(const Tensor& density)
-      : chunks_((density.numel() + kPixelsPerChunk - 1) / kPixelsPerChunk),
+      : chunks_(divide_up(density.numel(), kPixelsPerChunk)),
         highest_(allocate(density, {1}, ScalarType::Long)),
         parents_(allocate(density, {density.numel()}, ScalarType::Long)),
         marks_(allocate(density, {density.numel()}, ScalarType::Byte)),

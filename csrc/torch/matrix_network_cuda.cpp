@@ -17,8 +17,8 @@ constexpr const char* kNeeds =
     "multiples of 16 channels, and at most five votes";
 
 MatrixPrecision matrix_precision(int64_t precision) {
-  STD_TORCH_CHECK(precision >= 0 && precision <= 2,
-                  "precision must be 0 (bfloat16), 1 (tf32) or 2 (float32), got ", precision);
+  DVFAST_CHECK(precision >= 0 && precision <= 2,
+               "precision must be 0 (bfloat16), 1 (tf32) or 2 (float32), got ", precision);
   return static_cast<MatrixPrecision>(precision);
 }
 
@@ -35,16 +35,15 @@ PackedLayer matrix_layer(const Tensor& weight, const Tensor& bias, int64_t taps,
   check_same_device(weight, "weight", features, "features");
   check_bias(bias, "bias", features);
   const int64_t outputs = bias.size(0);
-  STD_TORCH_CHECK(outputs > 0 && outputs % kChannelBlock == 0,
-                  "bias must be filled up to a multiple of ", kChannelBlock, ", got ",
-                  describe(bias));
+  DVFAST_CHECK(outputs > 0 && outputs % kChannelBlock == 0,
+               "bias must be filled up to a multiple of ", kChannelBlock, ", got ", describe(bias));
   const int64_t bytes = taps * inputs * (precision == MatrixPrecision::kBfloat16 ? 2 : 4);
   const int64_t parts = precision == MatrixPrecision::kFloat32 ? 2 : 1;
   const int64_t words =
       parts * filled_up(outputs, packing.outputs) * filled_up(bytes, packing.bytes) / 4;
-  STD_TORCH_CHECK(weight.is_contiguous() && weight.numel() == words,
-                  "weight must be packed for tensor cores in ", words, " contiguous words, got ",
-                  describe(weight));
+  DVFAST_CHECK(weight.is_contiguous() && weight.numel() == words,
+               "weight must be packed for tensor cores in ", words, " contiguous words, got ",
+               describe(weight));
   return {static_cast<const float*>(weight.data_ptr()), static_cast<const float*>(bias.data_ptr()),
           inputs, outputs};
 }
@@ -56,10 +55,10 @@ PackedLayer last_matrix(const Tensor& weight, const Tensor& bias, int64_t num_vo
   check_bias(bias, "last_bias", features);
   const int64_t outputs = kChannelsPerVote * num_votes;
   const int64_t words = filled_up(inputs, kPanelWidth) * filled_up(outputs, 8);
-  STD_TORCH_CHECK(weight.is_contiguous() && weight.numel() == words && bias.size(0) == outputs,
-                  "last_weight must be packed for tensor cores in ", words,
-                  " contiguous numbers, with ", outputs, " in last_bias, got ", describe(weight),
-                  " and ", describe(bias));
+  DVFAST_CHECK(weight.is_contiguous() && weight.numel() == words && bias.size(0) == outputs,
+               "last_weight must be packed for tensor cores in ", words,
+               " contiguous numbers, with ", outputs, " in last_bias, got ", describe(weight),
+               " and ", describe(bias));
   return {static_cast<const float*>(weight.data_ptr()), static_cast<const float*>(bias.data_ptr()),
           inputs, outputs};
 }
@@ -107,7 +106,7 @@ Tensor matrix_trunk_layer(const Tensor& features, const Tensor& weight, const Te
   }
   if (output.numel() == 0) return output;
   const CudaScope scope(features);
-  STD_TORCH_CHECK(has_matrix_trunk_layer(params), "matrix_trunk_layer", kNeeds);
+  DVFAST_CHECK(has_matrix_trunk_layer(params), "matrix_trunk_layer", kNeeds);
   CudaScope::check(launch_matrix_trunk_layer(params, scope.stream()), "matrix_trunk_layer");
   return output;
 }
@@ -141,7 +140,7 @@ Tensor cast_votes(const char* name, const char* needs, Has has, Launch launch,
   params.head.stride = stride;
   if (votes.numel() == 0) return votes;
   const CudaScope scope(features);
-  STD_TORCH_CHECK(has(params), name, needs);
+  DVFAST_CHECK(has(params), name, needs);
   CudaScope::check(launch(params, scope.stream()), name);
   return votes;
 }

@@ -9,6 +9,8 @@
 #include <exception>
 #include <mutex>
 
+#include "../core/rounding.h"
+
 namespace dvfast {
 
 // Torch's parallel_for, through whose C interface exceptions do not come as what they are.
@@ -45,7 +47,7 @@ void parallel_in_pieces(int64_t total, int64_t smallest, const F& f) {
       f(begin, end);
     }
   };
-  in_parallel(0, std::min(threads, (total + smallest - 1) / smallest), 1, take_all);
+  in_parallel(0, std::min(threads, divide_up(total, smallest)), 1, take_all);
 }
 
 // Calls f(thread) for all threads, at once if there are as many.

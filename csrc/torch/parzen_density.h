@@ -14,8 +14,8 @@ void fill_parzen(ParzenParams<T>* params, const Tensor& votes, int64_t height, i
                  double radius, int64_t area) {
   check_gaussian(sigma, window);
   check_size(height, width);
-  STD_TORCH_CHECK(radius >= 0, "radius must not be negative, got ", radius);
-  STD_TORCH_CHECK(area == 0 || area == 1, "area must be 0 (box) or 1 (disc), got ", area);
+  DVFAST_CHECK(radius >= 0, "radius must not be negative, got ", radius);
+  DVFAST_CHECK(area == 0 || area == 1, "area must be 0 (box) or 1 (disc), got ", area);
   params->votes = votes_view<const T>(votes, "votes");
   params->gaussian = make_gaussian<T>(sigma);
   const double peak = params->gaussian(T(0)) * params->gaussian(T(0));

@@ -1,11 +1,10 @@
-// Tensors to views, with the checks that every operator makes. An error names the operator and the
-// argument, what came, and what was expected.
+// Tensors to views, with the checks that every operator makes. An error names the argument, what
+// came, and what was expected.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -18,6 +17,7 @@
 #include "../core/landing.h"
 #include "../core/views.h"
 #include "../core/vote.h"
+#include "check.h"
 
 namespace dvfast {
 
@@ -54,8 +54,7 @@ Tensor allocated(torch::headeronly::IntHeaderOnlyArrayRef sizes, const Allocate&
   } catch (const std::exception&) {
     std::ostringstream out;
     for (size_t i = 0; i < sizes.size(); ++i) out << (i ? ", " : "") << sizes[i];
-    STD_TORCH_CHECK(false, "torch makes no tensor of [", out.str(),
-                    "]; there may be not enough memory");
+    refuse("torch makes no tensor of [", out.str(), "]; there may be not enough memory");
   }
 }
 
@@ -80,37 +79,36 @@ inline void check_dtype(const Tensor& tensor, const char* name,
     if (tensor.scalar_type() == dtype) return;
     expected += (expected.empty() ? "" : ", ") + std::string(dtype_name(dtype));
   }
-  STD_TORCH_CHECK(false, name, " must be one of ", expected, ", got ", describe(tensor));
+  refuse(name, " must be one of ", expected, ", got ", describe(tensor));
 }
 
 inline void check_same_shape(const Tensor& tensor, const char* name, const Tensor& like,
                              const char* like_name) {
   bool same = tensor.dim() == like.dim();
   for (int64_t i = 0; same && i < like.dim(); ++i) same = tensor.size(i) == like.size(i);
-  STD_TORCH_CHECK(same, name, " must have the shape of ", like_name, ": got ", describe(tensor),
-                  " for ", describe(like));
+  DVFAST_CHECK(same, name, " must have the shape of ", like_name, ": got ", describe(tensor),
+               " for ", describe(like));
 }
 
 inline void check_same_device(const Tensor& tensor, const char* name, const Tensor& like,
                               const char* like_name) {
-  STD_TORCH_CHECK(tensor.device() == like.device(), name, " must be on the device of ", like_name);
+  DVFAST_CHECK(tensor.device() == like.device(), name, " must be on the device of ", like_name);
 }
 
 inline int64_t check_channels(const Tensor& tensor, const char* name) {
   const int64_t channels = tensor.size(1);
-  STD_TORCH_CHECK(
-      channels % kChannelsPerVote == 0, name,
-      " must have 3k channels in dimension 1 (confidence, offset y and offset x of each "
-      "vote), got ",
-      describe(tensor));
+  DVFAST_CHECK(channels % kChannelsPerVote == 0, name,
+               " must have 3k channels in dimension 1 (confidence, offset y and offset x of each "
+               "vote), got ",
+               describe(tensor));
   return channels / kChannelsPerVote;
 }
 
 // [N, 3k], [B, 3k, L] or [B, 3k, H, W].
-template <typename T, typename Storage = T>
+template <typename T>
 VotesView<T> patches_view(const Tensor& tensor, const char* name) {
-  STD_TORCH_CHECK(tensor.dim() >= 2 && tensor.dim() <= 4, name,
-                  " must be [N, 3k], [B, 3k, L] or [B, 3k, H, W], got ", describe(tensor));
+  DVFAST_CHECK(tensor.dim() >= 2 && tensor.dim() <= 4, name,
+               " must be [N, 3k], [B, 3k, L] or [B, 3k, H, W], got ", describe(tensor));
   VotesView<T> view{};
   view.data = static_cast<T*>(tensor.data_ptr());
   view.num_votes = check_channels(tensor, name);
@@ -131,13 +129,13 @@ VotesView<T> patches_view(const Tensor& tensor, const char* name) {
 
 template <typename T>
 VotesView<T> votes_view(const Tensor& tensor, const char* name) {
-  STD_TORCH_CHECK(tensor.dim() == 4, name, " must be [B, 3k, h, w], got ", describe(tensor));
+  DVFAST_CHECK(tensor.dim() == 4, name, " must be [B, 3k, h, w], got ", describe(tensor));
   return patches_view<T>(tensor, name);
 }
 
 template <typename T>
 MapView<T> map_view(const Tensor& tensor, const char* name) {
-  STD_TORCH_CHECK(tensor.dim() == 3, name, " must be [B, H, W], got ", describe(tensor));
+  DVFAST_CHECK(tensor.dim() == 3, name, " must be [B, H, W], got ", describe(tensor));
   return {static_cast<T*>(tensor.data_ptr()),
           tensor.size(0),
           tensor.size(1),
@@ -196,9 +194,9 @@ template <typename T>
 GridAxis<T> grid_axis(int64_t stride, double offset, int64_t length) {
   // The last is no further than integers go, wherever the first is.
   const int64_t most = std::numeric_limits<int64_t>::max() / 4 / std::max<int64_t>(length, 1);
-  STD_TORCH_CHECK(stride >= 1 && stride <= most, "stride must be between 1 and ", most, " for ",
-                  length, " votes in a line, got ", stride);
-  STD_TORCH_CHECK(std::abs(offset) <= kFarthestLanding, "offset must be finite, got ", offset);
+  DVFAST_CHECK(stride >= 1 && stride <= most, "stride must be between 1 and ", most, " for ",
+               length, " votes in a line, got ", stride);
+  DVFAST_CHECK(std::abs(offset) <= kFarthestLanding, "offset must be finite, got ", offset);
   const double base = std::floor(offset);
   return {stride, static_cast<int64_t>(base), static_cast<T>(offset - base)};
 }

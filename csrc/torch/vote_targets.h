@@ -32,18 +32,19 @@ template <typename Device>
 Tensor vote_targets(const Tensor& points, const Tensor& splits, int64_t height, int64_t width,
                     int64_t num_votes, double r1, double r2, double beta, int64_t stride,
                     double offset_y, double offset_x) {
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) == 2,
-                  "points must be [n, 2] coordinates (y, x), got ", describe(points));
+  DVFAST_CHECK(points.dim() == 2 && points.size(1) == 2,
+               "points must be [n, 2] coordinates (y, x), got ", describe(points));
   check_dtype(splits, "splits", {ScalarType::Long});
   check_same_device(splits, "splits", points, "points");
-  STD_TORCH_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous(),
-                  "splits must be a contiguous [B + 1], got ", describe(splits));
-  STD_TORCH_CHECK(height >= 0 && width >= 0 && num_votes >= 0,
-                  "size and num_votes must not be negative, got ", height, " x ", width, " and ",
-                  num_votes);
+  DVFAST_CHECK(splits.dim() == 1 && splits.size(0) >= 1 && splits.is_contiguous(),
+               "splits must be a contiguous [B + 1], got ", describe(splits));
+  DVFAST_CHECK(height >= 0 && width >= 0 && num_votes >= 0,
+               "size and num_votes must not be negative, got ", height, " x ", width, " and ",
+               num_votes);
   return with_real_type(points, "points", [&](auto type) {
     using T = decltype(type);
-    STD_TORCH_CHECK(stride >= 1, "stride must be at least 1, got ", stride);
+    DVFAST_CHECK(stride >= 1, "stride must be at least 1, got ", stride);
+    for (double offset : {offset_y, offset_x}) grid_axis<T>(stride, offset, 0);  // it is a number
     const int64_t rows = grid_length(height, stride, offset_y);
     const int64_t columns = grid_length(width, stride, offset_x);
     const auto y_axis = grid_axis<T>(stride, offset_y, rows);

@@ -18,10 +18,10 @@ struct Cpu {
   void operator()(const Tensor& points, const Tensor& splits, const TargetGrid<T>& grid) const {
     const int64_t batch = splits.size(0) - 1;
     const int64_t* split = static_cast<const int64_t*>(splits.data_ptr());
-    STD_TORCH_CHECK(split[0] == 0 && split[batch] == points.size(0),
-                    "splits must run from 0 to the number of points, ", points.size(0));
+    DVFAST_CHECK(split[0] == 0 && split[batch] == points.size(0),
+                 "splits must run from 0 to the number of points, ", points.size(0));
     for (int64_t b = 0; b < batch; ++b) {
-      STD_TORCH_CHECK(split[b] <= split[b + 1], "splits must not decrease");
+      DVFAST_CHECK(split[b] <= split[b + 1], "splits must not decrease");
     }
     if (grid.target.num_votes == 0 || grid.target.width == 0) return;
     std::vector<NucleusBins<T>> bins;

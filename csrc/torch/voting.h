@@ -16,29 +16,27 @@
 namespace dvfast {
 
 inline Interpolation check_interpolation(int64_t value) {
-  STD_TORCH_CHECK(value == 0 || value == 1,
-                  "interpolation must be 0 (nearest) or 1 (bilinear), got ", value);
+  DVFAST_CHECK(value == 0 || value == 1, "interpolation must be 0 (nearest) or 1 (bilinear), got ",
+               value);
   return static_cast<Interpolation>(value);
 }
 
 inline void check_gaussian(double sigma, int64_t window) {
-  STD_TORCH_CHECK(sigma >= kMinSigma && std::isfinite(sigma), "sigma must be at least ", kMinSigma,
-                  " and finite, got ", sigma);
-  STD_TORCH_CHECK(window >= 1 && window % 2 == 1 && window <= kMaxWindow,
-                  "window must be an odd number of pixels from 1 to ", kMaxWindow, ", got ",
-                  window);
+  DVFAST_CHECK(sigma >= kMinSigma && std::isfinite(sigma), "sigma must be at least ", kMinSigma,
+               " and finite, got ", sigma);
+  DVFAST_CHECK(window >= 1 && window % 2 == 1 && window <= kMaxWindow,
+               "window must be an odd number of pixels from 1 to ", kMaxWindow, ", got ", window);
 }
 
 inline void check_size(int64_t height, int64_t width) {
-  STD_TORCH_CHECK(height >= 0 && width >= 0, "size must not be negative, got ", height, " x ",
-                  width);
+  DVFAST_CHECK(height >= 0 && width >= 0, "size must not be negative, got ", height, " x ", width);
 }
 
 // `peak` is the most that one vote of confidence 1 adds to one pixel.
 template <typename T>
 VotingRules<T> voting_rules(const Tensor& votes, int64_t stride, double offset_y, double offset_x,
                             double max_offset, double peak) {
-  STD_TORCH_CHECK(max_offset >= 0, "max_offset must not be negative, got ", max_offset);
+  DVFAST_CHECK(max_offset >= 0, "max_offset must not be negative, got ", max_offset);
   const auto view = votes_view<const T>(votes, "votes");
   const double limit = confidence_limit(view.num_votes * view.height * view.width, peak);
   return {grid_axis<T>(stride, offset_y, view.height), grid_axis<T>(stride, offset_x, view.width),
@@ -76,9 +74,9 @@ std::pair<Tensor, Tensor> vote_map(const Tensor& votes, int64_t height, int64_t 
 inline void check_gradient(const Tensor& grad, const Tensor& votes) {
   check_same_device(grad, "grad", votes, "votes");
   check_dtype(grad, "grad", {votes.scalar_type()});
-  STD_TORCH_CHECK(grad.dim() == 3 && grad.size(0) == votes.size(0),
-                  "grad must be [B, H, W] with the batch of votes: got ", describe(grad), " for ",
-                  describe(votes));
+  DVFAST_CHECK(grad.dim() == 3 && grad.size(0) == votes.size(0),
+               "grad must be [B, H, W] with the batch of votes: got ", describe(grad), " for ",
+               describe(votes));
 }
 
 template <typename Device, typename T>

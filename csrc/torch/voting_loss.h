@@ -1,5 +1,5 @@
 // Eq. 3, 4 and 5: checks and allocation, for any device. Device{tensor}(params, total) runs the
-// sweep and writes the sum over patches to `total`, a tensor of one number; Device{tensor}(params)
+// sweep and writes the sum over patches to `total`, unless that is null; Device{tensor}(params)
 // scales the gradient.
 #pragma once
 
@@ -40,7 +40,7 @@ std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tenso
                                                double lambda, bool per_patch, bool with_gradient) {
   check_same_shape(target, "target", logits, "logits");
   check_same_device(target, "target", logits, "logits");
-  STD_TORCH_CHECK(
+  DVFAST_CHECK(
       target.scalar_type() == logits.scalar_type() ||
           (target.scalar_type() == ScalarType::Float && logits.scalar_type() != ScalarType::Double),
       "target must have the dtype of logits, or be float32 beside half-precision "
@@ -91,8 +91,8 @@ Tensor voting_loss_backward(const Tensor& grad_output, const Tensor& gradient) {
       for (int64_t i = 0; fits && i < grad_output.dim(); ++i) {
         fits = grad_output.size(i) == gradient.size(i == 0 ? 0 : i + 1);
       }
-      STD_TORCH_CHECK(fits, "grad_output must have one value, or one per patch of ",
-                      describe(gradient), ", got ", describe(grad_output));
+      DVFAST_CHECK(fits, "grad_output must have one value, or one per patch of ",
+                   describe(gradient), ", got ", describe(grad_output));
       upstream.batch_stride = grad_output.stride(0);
       if (gradient.dim() >= 3) upstream.x_stride = grad_output.stride(grad_output.dim() - 1);
       if (gradient.dim() == 4) upstream.y_stride = grad_output.stride(1);

@@ -13,9 +13,8 @@ Tensor winograd_head(const Tensor& features, const Tensor& weight, const Tensor&
                      int64_t dilation) {
   WinogradHeadParams params{};
   params.features = features_view<const float>(features, "features");
-  STD_TORCH_CHECK(params.features.channels % kChannelBlock == 0,
-                  "features must have a multiple of ", kChannelBlock, " channels, got ",
-                  describe(features));
+  DVFAST_CHECK(params.features.channels % kChannelBlock == 0, "features must have a multiple of ",
+               kChannelBlock, " channels, got ", describe(features));
   Tensor votes = empty_votes(features, num_votes, kWinogradKernel, dilation, /*stride=*/1);
   params.votes = votes_view<float>(votes, "votes");
   params.first =

@@ -14,20 +14,20 @@ inline const int64_t* places(const Tensor& tensor, const char* name, int64_t siz
                              const Tensor& image) {
   check_dtype(tensor, name, {ScalarType::Long});
   check_same_device(tensor, name, image, "image");
-  STD_TORCH_CHECK(tensor.dim() == 1 && tensor.is_contiguous(), name,
-                  " must be contiguous with one dimension, got ", describe(tensor));
+  DVFAST_CHECK(tensor.dim() == 1 && tensor.is_contiguous(), name,
+               " must be contiguous with one dimension, got ", describe(tensor));
   const auto* numbers = static_cast<const int64_t*>(tensor.data_ptr());
   for (int64_t i = 0; i < tensor.size(0); ++i)
-    STD_TORCH_CHECK(numbers[i] >= -1 && numbers[i] < size, name, " must be -1 to ", size - 1,
-                    ", got ", numbers[i], " at ", i);
+    DVFAST_CHECK(numbers[i] >= -1 && numbers[i] < size, name, " must be -1 to ", size - 1, ", got ",
+                 numbers[i], " at ", i);
   return numbers;
 }
 
 inline WinogradUnetParams::Image image_of(const Tensor& image, const Tensor& rows,
                                           const Tensor& columns) {
   check_dtype(image, "image", {ScalarType::Float});
-  STD_TORCH_CHECK(image.dim() == 4 && image.size(3) > 0, "image must be [B, h, w, C], got ",
-                  describe(image));
+  DVFAST_CHECK(image.dim() == 4 && image.size(3) > 0, "image must be [B, h, w, C], got ",
+               describe(image));
   return {static_cast<const float*>(image.data_ptr()),
           image.size(3),
           image.stride(3),
@@ -40,35 +40,35 @@ inline WinogradUnetParams::Image image_of(const Tensor& image, const Tensor& row
 inline void set_levels(WinogradUnetParams& params, const std::vector<int64_t>& widths,
                        int64_t finest) {
   params.levels = static_cast<int64_t>(widths.size());
-  STD_TORCH_CHECK(params.levels >= 2 && params.levels <= kMaxUnetLevels, "widths must be of 2 to ",
-                  kMaxUnetLevels, " levels, got ", params.levels);
-  STD_TORCH_CHECK(finest >= 0 && finest < params.levels, "finest must be 0 to ", params.levels - 1,
-                  ", got ", finest);
+  DVFAST_CHECK(params.levels >= 2 && params.levels <= kMaxUnetLevels, "widths must be of 2 to ",
+               kMaxUnetLevels, " levels, got ", params.levels);
+  DVFAST_CHECK(finest >= 0 && finest < params.levels, "finest must be 0 to ", params.levels - 1,
+               ", got ", finest);
   params.finest = finest;
   for (int64_t level = 0; level < params.levels; ++level) {
-    STD_TORCH_CHECK(widths[level] >= 1 && widths[level] <= kMaxGeometry,
-                    "widths must be between 1 and ", kMaxGeometry, ", got ", widths[level]);
+    DVFAST_CHECK(widths[level] >= 1 && widths[level] <= kMaxGeometry,
+                 "widths must be between 1 and ", kMaxGeometry, ", got ", widths[level]);
     params.widths[level] = widths[level];
   }
   const int64_t coarsest = int64_t{1} << (params.levels - 1);
-  STD_TORCH_CHECK(params.height % coarsest == 0 && params.width % coarsest == 0,
-                  "rows and columns must be multiples of ", coarsest, ", got ", params.height,
-                  " and ", params.width);
+  DVFAST_CHECK(params.height % coarsest == 0 && params.width % coarsest == 0,
+               "rows and columns must be multiples of ", coarsest, ", got ", params.height, " and ",
+               params.width);
 }
 
 inline void set_layers(WinogradUnetParams& params, const std::vector<Tensor>& weights,
                        const std::vector<Tensor>& biases, int64_t num_votes, const Tensor& image) {
   const auto num_layers = 2 * params.levels + 2 * (params.levels - 1 - params.finest) + 1;
-  STD_TORCH_CHECK(
+  DVFAST_CHECK(
       static_cast<int64_t>(weights.size()) == num_layers && weights.size() == biases.size(),
       "weights and biases must be of ", num_layers, " layers, got ", weights.size(), " and ",
       biases.size());
   size_t i = 0;
   const auto add = [&](int64_t taps, int64_t inputs, int64_t outputs) {
     params.layers[i] = packed_layer(weights[i], biases[i], taps, inputs, "weight", image);
-    STD_TORCH_CHECK(params.layers[i].outputs == filled_up(outputs, kChannelBlock),
-                    "bias must be filled up to ", filled_up(outputs, kChannelBlock), ", got ",
-                    describe(biases[i]));
+    DVFAST_CHECK(params.layers[i].outputs == filled_up(outputs, kChannelBlock),
+                 "bias must be filled up to ", filled_up(outputs, kChannelBlock), ", got ",
+                 describe(biases[i]));
     ++i;
   };
   const int64_t* widths = params.widths;
@@ -95,8 +95,8 @@ Tensor winograd_unet(const Tensor& image, const Tensor& rows, const Tensor& colu
   params.height = rows.size(0);
   params.width = columns.size(0);
   set_levels(params, widths, finest);
-  STD_TORCH_CHECK(num_votes >= 1 && num_votes <= kMaxGeometry, "num_votes must be between 1 and ",
-                  kMaxGeometry, ", got ", num_votes);
+  DVFAST_CHECK(num_votes >= 1 && num_votes <= kMaxGeometry, "num_votes must be between 1 and ",
+               kMaxGeometry, ", got ", num_votes);
   set_layers(params, weights, biases, num_votes, image);
   Tensor votes = allocate(image, {image.size(0), kChannelsPerVote * num_votes,
                                   params.height >> finest, params.width >> finest});

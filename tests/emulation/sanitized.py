@@ -42,10 +42,6 @@ def run_cases(device: build.Device, share: int, shares: int) -> None:
             partial(matrices.run_head, device, x, precision, major=9, warpgroups=True)
             for x in network_cases.WARPGROUP_HEADS[:4][some]
         ]
-        every += [
-            partial(matrices.run_head, device, x, precision, major=9, warpgroups=True)
-            for x in network_cases.WARPGROUP_HEADS[:4][some]
-        ]
     for seed, run in enumerate(every):
         if seed % shares == share:
             device.extras.set_order(seed=seed, most_blocks=1 + seed % 3)

@@ -158,7 +158,10 @@ CASES: dict[str, list[HalfCase]] = {
         for kernel_size in (1, 3)
     ],
     "trunk, all geometries": [
-        HalfTrunk(32, 64, 3, geometry, (8, width)) for geometry in POOLS for width in WIDTHS
+        HalfTrunk(32, 64, kernel_size, geometry, (8, width))
+        for kernel_size in (3, 1)
+        for geometry in POOLS
+        for width in WIDTHS
     ],
     "trunk, all widths": [
         HalfTrunk(channels, outputs, 4, (1, 1, 1), (4, 18))

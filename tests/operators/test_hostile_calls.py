@@ -47,6 +47,15 @@ def unet_of_channels_that_wrap() -> Any:
             lambda: ops.vote_map(torch.ones(1, 3, 5, 1), 4, 4, 2**62, 0.0, 0.0, math.inf, 0),
             "stride must be between 1 and",
         ),
+        *(
+            (
+                lambda offset=offset: ops.vote_targets(
+                    torch.ones(1, 2), torch.tensor([0, 1]), 4, 4, 1, 1.0, 2.0, 0.1, 1, 0.0, offset
+                ),
+                "offset must be ",
+            )
+            for offset in (math.nan, math.inf, -math.inf, 1e300)
+        ),
         (
             lambda: dvfast.vote_map(torch.zeros(1, 3, 2, 2), (2**25, 2**25)),
             "torch makes no tensor of .* not enough memory",
@@ -56,6 +65,13 @@ def unet_of_channels_that_wrap() -> Any:
 def test_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         call()
+
+
+def test_a_dilation_that_is_not_used_does_not_matter() -> None:
+    features, weight = torch.ones(1, 3, 4, 1), panels(1)
+    expected = ops.trunk_layer(features, weight, BIAS, 1, 1, 0, 1)
+    for dilation in (2**60, 2**63 - 1):
+        assert torch.equal(ops.trunk_layer(features, weight, BIAS, 1, 1, 0, dilation), expected)
 
 
 def test_a_tile_for_every_phase_that_has_votes() -> None:

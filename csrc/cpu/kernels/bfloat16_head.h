@@ -28,7 +28,7 @@ inline const bfloat16* group_features(const Bfloat16HeadParams& params, int64_t 
 constexpr int64_t kOutputsPerTile = 8;
 
 inline int64_t output_tiles(const PackedLayer& last) {
-  return (last.outputs + kOutputsPerTile - 1) / kOutputsPerTile;
+  return divide_up(last.outputs, kOutputsPerTile);
 }
 
 // Its weights: [tile of outputs, half panel of hidden units], a tile being [pair of inputs, part
@@ -204,7 +204,7 @@ class Bfloat16Head {
 inline void bfloat16_head(const Bfloat16HeadParams& params, int64_t begin, int64_t end) {
   const TileConfiguration tiles;
   Bfloat16Head head(params);
-  const int64_t num_passes = (end - begin + kGroupsPerPass - 1) / kGroupsPerPass;
+  const int64_t num_passes = divide_up(end - begin, kGroupsPerPass);
   for (int64_t i = 0; i < num_passes; ++i)
     head.run(begin + (end - begin) * i / num_passes, begin + (end - begin) * (i + 1) / num_passes);
 }

@@ -12,7 +12,7 @@ class RowOfTrunk {
   explicit RowOfTrunk(const Bfloat16TrunkParams& params)
       : params_(params),
         outputs_(params.layer.outputs),
-        right_(params.pool_dilation * outputs_),
+        right_(params.pool_stride ? params.pool_dilation * outputs_ : 0),
         x_(params.output.width) {}
 
   void start(const float* upper, const float* lower, bfloat16* to) {
@@ -95,11 +95,12 @@ inline void bfloat16_trunk_layer(const Bfloat16TrunkParams& params, int64_t begi
     bfloat16* to = output.data + b * output.batch_stride + y * output.y_stride;
     const int64_t upper = params.pool_stride ? y * params.pool_stride : y;
     const int64_t lower = params.pool_stride ? upper + params.pool_dilation : y;
-    if (row == begin || y == 0) {
+    // Where rows are passed over, the next may lie where those still lie that are pooled.
+    if (row == begin || y == 0 || upper > computed) {
       work.all();
       computed = upper;
     }
-    for (computed = std::max(computed, upper); computed <= lower; ++computed) {
+    for (; computed <= lower; ++computed) {
       convolve_row(params, offsets, b, computed, width, kept_row(computed), work);
       work.all();
     }

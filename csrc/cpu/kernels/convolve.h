@@ -115,9 +115,7 @@ inline void convolve(const PixelRun* runs, int64_t num_runs, int64_t pixel_step,
   }
 }
 
-inline int64_t runs_in_row(int64_t pixels) {
-  return (pixels + Simd::kMaxPixels - 1) / Simd::kMaxPixels;
-}
+inline int64_t runs_in_row(int64_t pixels) { return divide_up(pixels, Simd::kMaxPixels); }
 
 // All runs of a row are of one length or one less.
 inline int64_t begin_of_run(int64_t pixels, int64_t index) {

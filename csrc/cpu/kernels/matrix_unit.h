@@ -95,9 +95,7 @@ inline void multiply_panel(const GroupPair& inputs, const std::vector<int64_t>& 
 }
 
 // Rows are covered by groups of 16 pixels; the last one reaches back over the one before.
-inline int64_t groups_in_row(int64_t width) {
-  return (width + kBfloat16Pixels - 1) / kBfloat16Pixels;
-}
+inline int64_t groups_in_row(int64_t width) { return divide_up(width, kBfloat16Pixels); }
 inline int64_t begin_of_group(int64_t width, int64_t index) {
   return std::min(index * kBfloat16Pixels, width - kBfloat16Pixels);
 }

@@ -62,7 +62,7 @@ inline void add_to_outputs(const float* hidden, int64_t hidden_step, int64_t pix
 // Inputs [first, first + count) of the last layer, for `pixels` pixels.
 inline void add_to_votes(const float* hidden, int64_t hidden_step, int64_t pixels, int64_t first,
                          int64_t count, const PackedLayer& layer, float* parts) {
-  const int64_t weight_step = (layer.inputs + kChannelBlock - 1) / kChannelBlock * kChannelBlock;
+  const int64_t weight_step = filled_up(layer.inputs, kChannelBlock);
   const int64_t parts_step = layer.outputs * kPartialSums;
   const auto add = [&](auto add_some, int64_t output) {
     add_some(hidden, hidden_step, pixels, count, layer.weight + output * weight_step + first,

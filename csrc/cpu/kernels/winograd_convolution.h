@@ -7,8 +7,8 @@ struct UnetTiles {
   int64_t rows, columns;
 
   explicit UnetTiles(const WinogradConvolutionParams& params)
-      : rows((params.height + kUnetOutputs - 1) / kUnetOutputs),
-        columns((params.width + kUnetOutputs - 1) / kUnetOutputs) {}
+      : rows(divide_up(params.height, kUnetOutputs)),
+        columns(divide_up(params.width, kUnetOutputs)) {}
 };
 
 struct UnetTile {
@@ -137,7 +137,7 @@ class ConvolutionBand {
 inline void winograd_convolution(const WinogradConvolutionParams& params, int64_t begin,
                                  int64_t end) {
   ConvolutionBand band(params);
-  const int64_t num_bands = (end - begin + kTilesPerGroup - 1) / kTilesPerGroup;
+  const int64_t num_bands = divide_up(end - begin, kTilesPerGroup);
   for (int64_t i = 0; i < num_bands; ++i)
     band.run(begin + (end - begin) * i / num_bands, begin + (end - begin) * (i + 1) / num_bands);
 }

@@ -109,7 +109,7 @@ class WinogradBand {
       transform_tile(params_, tiles_.place(begin + t), factors_.get() + t * channels_,
                      factor_step_);
     std::fill(parts_.get(), parts_.get() + num_tiles * kWinogradPixels * parts_step_, 0.0f);
-    const int64_t num_groups = (num_tiles + kTilesPerGroup - 1) / kTilesPerGroup;
+    const int64_t num_groups = divide_up(num_tiles, kTilesPerGroup);
     for (int64_t first = 0; first < params_.first.outputs; first += kUnitsPerPass) {
       const int64_t last = std::min(params_.first.outputs, first + kUnitsPerPass);
       for (int64_t g = 0; g < num_groups; ++g)
@@ -150,7 +150,7 @@ class WinogradBand {
 
 inline void winograd_head(const WinogradHeadParams& params, int64_t begin, int64_t end) {
   WinogradBand band(params);
-  const int64_t num_bands = (end - begin + kTilesPerBand - 1) / kTilesPerBand;
+  const int64_t num_bands = divide_up(end - begin, kTilesPerBand);
   for (int64_t i = 0; i < num_bands; ++i)
     band.run(begin + (end - begin) * i / num_bands, begin + (end - begin) * (i + 1) / num_bands);
 }
