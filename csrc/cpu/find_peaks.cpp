@@ -21,24 +21,34 @@ DVFAST_INLINE Window window_around(const MapView<const T>& map, int64_t y, int64
           std::max<int64_t>(x - reach, 0), std::min(x + reach, map.width - 1)};
 }
 
+// What is left to see of a pixel's window once others have seen theirs. Windows of neighbours
+// differ by a row or a column, so that no plateau, however large, costs a whole window for each
+// pixel.
+template <typename T>
+DVFAST_INLINE Window window_beyond(const MapView<const T>& map, int64_t y, int64_t x, int64_t reach,
+                                   bool left_has_seen, bool above_has_seen) {
+  Window window = window_around(map, y, x, reach);
+  if (left_has_seen) window.left = x + reach;
+  if (above_has_seen) window.top = y + reach;
+  return window;
+}
+
 struct Surroundings {
-  bool higher, equal;
+  bool higher;
+  int64_t equal;  // pixels, itself included where the window holds it
 };
 
 template <typename T>
-DVFAST_INLINE Surroundings look_around(const MapView<const T>& map, int64_t y, int64_t x,
-                                       int64_t reach) {
-  const T value = *map.at(0, y, x);
-  const Window window = window_around(map, y, x, reach);
+DVFAST_INLINE Surroundings look_around(const MapView<const T>& map, T value, const Window& window) {
   int64_t equal = 0;
   for (int64_t v = window.top; v <= window.bottom; ++v) {
     for (int64_t u = window.left; u <= window.right; ++u) {
       const T other = *map.at(0, v, u);
-      if (other > value) return {true, false};
+      if (other > value) return {true, 0};
       equal += other == value;
     }
   }
-  return {false, equal > 1};
+  return {false, equal};
 }
 
 }  // namespace
@@ -113,13 +123,20 @@ std::vector<Peak> find_peaks(const FindPeaksParams<T>& params, int64_t begin, in
   const auto& density = params.density;
   const T lowest = round_up<T>(params.lowest);
   std::vector<unsigned char> marks(static_cast<size_t>(density.width));
+  std::vector<unsigned char> above(static_cast<size_t>(density.width));
   std::vector<Peak> peaks;
   for (int64_t y = begin; y < end; ++y) {
+    marks.swap(above);
     mark_rows<T>(params, y, lowest, marks.data());
     for (int64_t x = 0; x < density.width; ++x) {
       if (!marks[x]) continue;
-      const Surroundings around = look_around(density, y, x, params.min_distance);
-      if (!around.higher) peaks.push_back({y, x, around.equal});
+      const T value = *density.at(0, y, x);
+      const bool left_ties = x > 0 && marks[x - 1] && *density.at(0, y, x - 1) == value;
+      const bool above_ties = y > begin && above[x] && *density.at(0, y - 1, x) == value;
+      const Surroundings around = look_around(
+          density, value, window_beyond(density, y, x, params.min_distance, left_ties, above_ties));
+      marks[x] = !around.higher;
+      if (!around.higher) peaks.push_back({y, x, left_ties || above_ties || around.equal > 1});
     }
   }
   return peaks;
@@ -143,16 +160,22 @@ void merge_plateaus(const FindPeaksParams<T>& params, std::vector<Peak>* peaks) 
     while (!queue.empty()) {
       const auto [y, x] = queue.back();
       queue.pop_back();
-      const Window window = window_around(density, y, x, params.min_distance);
-      for (int64_t v = window.top; v <= window.bottom; ++v) {
-        for (int64_t u = window.left; u <= window.right; ++u) {
-          const T other = *density.at(0, v, u);
-          higher |= other > value;
-          if (other == value && !seen[v * density.width + u]) {
-            seen[v * density.width + u] = true;
-            queue.push_back({v, u});
-          }
+      const auto meets = [&](int64_t v, int64_t u) {
+        const T other = *density.at(0, v, u);
+        higher |= other > value;
+        if (other != value) return false;
+        if (!seen[v * density.width + u]) {
+          seen[v * density.width + u] = true;
+          queue.push_back({v, u});
         }
+        return true;
+      };
+      const bool left_ties = x > 0 && meets(y, x - 1);
+      const bool above_ties = y > 0 && meets(y - 1, x);
+      const Window window =
+          window_beyond(density, y, x, params.min_distance, left_ties, above_ties);
+      for (int64_t v = window.top; v <= window.bottom; ++v) {
+        for (int64_t u = window.left; u <= window.right; ++u) meets(v, u);
       }
     }
     return higher;

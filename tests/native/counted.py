@@ -49,6 +49,7 @@ def _workloads() -> dict[str, Work]:
     """One call each, of some million instructions, nearly all of them the kernel's."""
     logits, votes, nuclei = _random(1, 6, 256, 256), _votes(), 85 * np.abs(_random(200, 2))
     density = np.abs(logits[0, 0])
+    plateau = np.ones((96, 96), np.float32)
     features = _random(1, 36, 36, 32)
     trunk = network.random_layer(32, 32, 4, 0)
     head = network.random_head(32, (64,), 2)
@@ -59,6 +60,7 @@ def _workloads() -> dict[str, Work]:
         "scatter_votes": lambda m: kernels.scatter(m, votes, (256, 256)),
         "gaussian_filter": lambda m: kernels.gaussian_filter(m, density[None], window=19),
         "find_peaks": lambda m: kernels.find_peaks(m, density, min_distance=2),
+        "find_peaks_plateau": lambda m: kernels.find_peaks(m, plateau, min_distance=40),
         "trunk_layer": lambda m: network.trunk_layer(m, features, trunk, pool_stride=1),
         "vote_head": lambda m: network.vote_head(m, features, head),
         "winograd_head": _winograd_head(features, head),

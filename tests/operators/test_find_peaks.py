@@ -100,6 +100,24 @@ def test_huge_min_distance() -> None:
         ]
 
 
+@pytest.mark.parametrize("min_distance", [1, 2, 5])
+def test_broad_plateaus(device: torch.device, min_distance: int) -> None:
+    """Their pixels see what those left of them and above have not, and nothing may slip between."""
+    shape = (40, 51)
+    rows, columns = (torch.arange(n) for n in shape)
+    inside = ((rows[:, None] - 20) ** 2 + (columns - 25) ** 2).sqrt()
+    maps = [(inside < radius).double() + 1.0 for radius in (3, 9, 17)]
+    maps += [1.0 + (rows[:, None] // n + columns // m) % 2 for n, m in ((7, 9), (1, 60), (50, 2))]
+    for row, column in ((0, 0), (39, 50), (0, 50), (39, 0), (20, 25), (7, 43)):
+        maps.append(torch.ones(shape, dtype=torch.float64))
+        maps[-1][row, column] = 2.0  # one higher than all else rejects the plateau, wherever it is
+    for number, density in enumerate(maps):
+        for upside_down in (density, density.flip(0), density.flip(1), 3.0 - density):
+            with threads(2):
+                found = peaks(upside_down.to(device), min_distance=min_distance)
+            assert found == expected_peaks(upside_down, min_distance=min_distance), number
+
+
 def test_scores_are_differentiable(device: torch.device) -> None:
     density = torch.tensor([[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]], device=device).requires_grad_()
     points, scores = dvfast.find_peaks(density)
@@ -126,5 +144,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="min_distance must be at least 1, got 0"):
         dvfast.find_peaks(torch.zeros(2, 3), min_distance=0)
     for dtype in (torch.int64, torch.bfloat16):
-        with pytest.raises(RuntimeError, match=r"density must be one of float32, float64, got"):
+        with pytest.raises(
+            RuntimeError, match=r"^density must be one of float32, float64, got \w+ \[2, 3\]$"
+        ):
             dvfast.find_peaks(torch.zeros(2, 3, dtype=dtype))
