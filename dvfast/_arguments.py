@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ._library import HAS_CUDA_KERNELS
+
 __all__ = [
     "MAX_WINDOW",
     "Offset",
@@ -48,6 +50,11 @@ def wrong_type(name: str, value: object, expected: str, advice: str = "") -> Typ
 def check_tensor(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise wrong_type(name, value, "a tensor", f"; torch.as_tensor({name}) makes one of it")
+    if value.is_cuda and not HAS_CUDA_KERNELS:
+        raise RuntimeError(
+            f"{name} is on {value.device}, but this dvfast is built without CUDA kernels: build it "
+            "where nvcc is on PATH, or move the tensor to the CPU"
+        )
     # PyTorch would take the derivative of an operator without forward mode for zero.
     if forward_ad._current_level < 0:
         return

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-__all__ = ["arithmetic_peak", "build_info", "cpu_info", "ops"]
+__all__ = ["HAS_CUDA_KERNELS", "arithmetic_peak", "build_info", "cpu_info", "ops"]
 
 
 def _find_library() -> Path:
@@ -46,6 +46,9 @@ def build_info() -> dict[str, Any]:
     tell = ctypes.CDLL(str(_PATH)).dvfast_build_info
     tell.restype = ctypes.c_char_p
     return {**json.loads(tell().decode()), "library": str(_PATH)}
+
+
+HAS_CUDA_KERNELS = build_info()["cuda_sources"] > 0
 
 
 def cpu_info() -> dict[str, Any]:

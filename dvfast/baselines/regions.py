@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ._arguments import check_at_least, check_positive
-from .stain import Stain, nucleus_density
+from .stain import Stain, check_stain, nucleus_density
 
 __all__ = ["RegionForest", "RegionSettings", "extremal_regions", "require_opencv"]
 
@@ -60,10 +60,7 @@ class RegionSettings:
     min_diversity: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.stain not in get_args(Stain):
-            raise InputError(
-                f"stain: came as {self.stain!r}, expected one of {', '.join(get_args(Stain))}"
-            )
+        check_stain(self.stain)
         check_positive(full_scale=self.full_scale, max_variation=self.max_variation)
         check_at_least(0, smoothing=self.smoothing, min_diversity=self.min_diversity)
         for name in ("min_area", "max_area", "delta"):

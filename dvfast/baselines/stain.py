@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.images import image_to_tensor
+from ..data.images import EXPOSURE_PERCENTILES, image_to_tensor, least_contrast
 from ..data.stains import separate_stains
 from ..errors import InputError
 
@@ -15,10 +15,11 @@ __all__ = ["Stain", "nucleus_density"]
 
 Stain = Literal["haematoxylin", "haematoxylin+dab", "fluorescence", "dark", "bright"]
 
-# Of `"fluorescence"`: the percentiles that become 0 and 1, and the least distance between them.
-# A narrower range is camera noise, and stretching it would make nuclei of it.
-_BACKGROUND, _BRIGHTEST = 1.0, 99.8
-_LEAST_RANGE = 4 / 255
+
+def check_stain(stain: str) -> None:
+    """Raise an InputError if there is none of this name."""
+    if stain not in get_args(Stain):
+        raise InputError(f"stain: came as {stain!r}, expected one of {', '.join(get_args(Stain))}")
 
 
 def nucleus_density(image: NDArray[Any], stain: Stain = "haematoxylin+dab") -> NDArray[np.float64]:
@@ -40,7 +41,7 @@ def nucleus_density(image: NDArray[Any], stain: Stain = "haematoxylin+dab") -> N
           stain, or of the two together; RGB only. Typical nuclei have 0.1 to 1.
         - ``"fluorescence"``: the luminance, stretched so that its 1st percentile is 0 and its
           99.8th is 1 (exposures differ tenfold between images), clipped to [0, 1]. Zero everywhere
-          if these percentiles are less than 4/255 of full scale apart.
+          if these percentiles are less than a fiftieth of full scale apart (of 16 bits: an 800th).
         - ``"dark"``, ``"bright"``: 1 minus the luminance, and the luminance, in [0, 1], for images
           that have been prepared elsewhere.
 
@@ -62,8 +63,7 @@ def nucleus_density(image: NDArray[Any], stain: Stain = "haematoxylin+dab") -> N
     >>> nucleus_density(image, "haematoxylin").round(2)
     array([[0.  , 0.61]])
     """
-    if stain not in get_args(Stain):
-        raise InputError(f"stain: came as {stain!r}, expected one of {', '.join(get_args(Stain))}")
+    check_stain(stain)
     if stain.startswith("haematoxylin"):
         if np.ndim(image) != 3 or np.shape(image)[2] == 1:
             raise InputError(
@@ -79,7 +79,7 @@ def nucleus_density(image: NDArray[Any], stain: Stain = "haematoxylin+dab") -> N
         return luminance
     if stain == "dark":
         return 1.0 - luminance
-    low, high = np.percentile(luminance, (_BACKGROUND, _BRIGHTEST))
-    if high - low < _LEAST_RANGE:
+    low, high = np.percentile(luminance, EXPOSURE_PERCENTILES)
+    if high - low < least_contrast(np.asarray(image).dtype):  # noise, and no nuclei
         return np.zeros_like(luminance)
     return np.asarray(np.clip((luminance - low) / (high - low), 0.0, 1.0))

@@ -101,8 +101,9 @@ def _frontier(settings: Settings) -> Contest:
         for image in few:
             method.detect(image, **parameters)
 
-    train = Path(settings.data).with_name("train")
-    if train.is_dir() and train != Path(settings.data):
+    data = Path(settings.data).resolve()  # of ".", too, there is a folder beside
+    train = data.with_name("train")
+    if train.is_dir() and train != data:
         for method, parameters in _tuned(train, [image for image, _ in samples]):
             pairs = [(method.detect(image, **parameters)[0], clicks) for image, clicks in samples]
             contenders.append(

@@ -133,7 +133,7 @@ def _write(target: Path, records: dict[str, dict[str, Any]]) -> None:
         for plot in PLOTS:
             draw(record, plot, folder / _image_name(name, plot))
     with atomic_path(target) as temporary:
-        temporary.write_text(page(records))
+        temporary.write_text(page(records), encoding="utf-8")
 
 
 @click.command(help=__doc__.splitlines()[0])

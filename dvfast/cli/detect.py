@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -199,7 +198,7 @@ def evaluate(
     Both readings of a match are given: one detection for one annotation, and the paper's literal
     one, in which every detection inside any circle is true.
     """
-    from ..data import atomic_path
+    from ..data.json_files import write_json
     from ..data.paths import check_target
     from ..evaluation import evaluate_points
     from ..evaluation.evaluate import detect_all
@@ -229,15 +228,16 @@ def evaluate(
     click.echo("\n\n".join(str(evaluation) for evaluation in evaluations.values()))
     if json_file is not None:
         document = {mode: evaluation.to_dict() for mode, evaluation in evaluations.items()}
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(json_file, document, indent=2)
     if csv_file is not None:
         evaluations["one-to-one"].write_csv(csv_file)
 
 
 def _radius_of(detector: Detector, pixel_size: float | None) -> float:
     """Of the nuclei that a detector learnt from, in pixels of this size."""
-    radius = (detector.description.get("training") or {}).get("radius")
+    from ..weights.io import section_of
+
+    radius = section_of(detector.description, "training").get("radius")
     if not isinstance(radius, (int, float)):
         raise InputError("radius: these weights do not tell theirs; give it with -r, in pixels")
     if pixel_size is None or detector.image_pixel_size is None:

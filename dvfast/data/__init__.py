@@ -10,7 +10,7 @@ from .clicks import (
     write_csv,
     write_geojson,
 )
-from .files import Sample, atomic_path, load_sample, pair_by_stem
+from .files import Sample, load_sample, pair_by_stem
 from .images import (
     IMAGE_SUFFIXES,
     SLIDE_SUFFIXES,
@@ -21,6 +21,7 @@ from .images import (
     resample,
     resample_points,
 )
+from .paths import atomic_path
 from .points import check_points, check_scores
 from .slides import Slide, open_slide
 

@@ -27,6 +27,7 @@ _STRONGEST_COUNTERSTAIN = 0.5
 _STRONGEST_VEIL = 1.2
 _THINNING_STAIN = 0.2
 _VEIL_GRID = 4
+_MOST_ZOOM = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Augmentation:
                 raise InputError(f"augmentation.{name}: came as {value!r}, expected a number")
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"augmentation.{name}: came as {value}, expected 0 or more")
+        if self.zoom > _MOST_ZOOM:
+            raise InputError(
+                f"augmentation.zoom: came as {self.zoom}, expected at most {_MOST_ZOOM}, images "
+                f"enlarged or reduced by a factor of up to exp({_MOST_ZOOM})"
+            )
         if self.stain_exchange > 1:
             raise InputError(
                 f"augmentation.stain_exchange: came as {self.stain_exchange}, expected at most 1"

@@ -37,14 +37,15 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
     """
     try:
         with Image.open(path, formats=formats) as image:
-            # A multi-picture JPEG carries previews after its picture; PNG pages are an animation.
-            pages = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            # A multi-picture JPEG carries previews after its picture, a TIFF that comes here the
+            # levels of a pyramid; PNG pages are an animation.
+            pages = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
             if pages != 1:
                 raise InputError(f"{path}: holds {pages} frames, expected a single image")
             image.load()
             upright = ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO") else image
             return pillow_to_array(upright, path)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise InputError(
@@ -57,10 +58,10 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
         raise InputError(f"{path}: the image is damaged or truncated: {error}") from error
 
 
-def pillow_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tuple[int, int]:
-    """(H, W) by the head of the file, not turned; (0, 0) if there is none."""
+def pillow_size(path: Path) -> tuple[int, int]:
+    """(H, W) by the head of a PNG or JPEG, not turned; (0, 0) if there is none."""
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
             return image.height, image.width
     except Exception:
         return 0, 0
@@ -153,7 +154,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with tifffile.TiffFile(path) as tiff:
             yield tiff
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         # Decoders raise anything on corrupt data: ValueError, IndexError, struct.error, zlib.error.
@@ -235,11 +236,15 @@ def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> ND
 
 
 def _decode_without_imagecodecs(path: Path, page: Any) -> NDArray[Any]:
-    # Pillow would quietly cut 16-bit colour to 8 bits, and take 16-bit white for black.
+    # Pillow would quietly cut 16-bit colour to 8 bits, take 16-bit white for black, and turn an
+    # image as its tag asks, where tifffile leaves it as it lies.
     photometric = _name(page.photometric)
-    if page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric == "MINISWHITE"):
+    deep = page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric == "MINISWHITE")
+    turned = page.tags.valueof("Orientation", 1) != 1
+    if deep or turned:
         raise InputError(
-            f"{path}: {page.bitspersample}-bit pixels of kind {photometric} compressed with "
-            f"{_name(page.compression)} need the package imagecodecs: pip install imagecodecs"
+            f"{path}: {page.bitspersample}-bit pixels of kind {photometric}"
+            f"{', turned by a tag,' if turned else ''} compressed with {_name(page.compression)} "
+            "need the package imagecodecs: pip install imagecodecs"
         )
     return decode_pillow(path, formats=("TIFF",))

@@ -1,4 +1,4 @@
-"""Files on disk: atomic writing, and folders of images with their clicks."""
+"""Folders of images with their clicks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .clicks import POINT_SUFFIXES, read_points
 from .images import IMAGE_SUFFIXES, read_image
-from .paths import atomic_path, visible_files
+from .paths import visible_files
 
-__all__ = ["Sample", "atomic_path", "load_clicks", "load_sample", "pair_by_stem"]
+__all__ = ["Sample", "load_clicks", "load_sample", "pair_by_stem"]
 
 
 @dataclass(frozen=True)

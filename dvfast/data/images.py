@@ -24,8 +24,10 @@ __all__ = [
     "NORMALIZATIONS",
     "SLIDE_SUFFIXES",
     "as_image",
+    "has_16_bits",
     "image_size",
     "image_to_tensor",
+    "least_contrast",
     "list_images",
     "normalize",
     "read_image",
@@ -153,7 +155,7 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
         way = "; np.moveaxis(image, 0, -1) puts them there"
         raise InputError(
             f"{name}: came with shape {list(image.shape)}, expected [H, W], [H, W, 1], [H, W, 3] "
-            f"or [H, W, 4], channels last{way if image.shape[0] in (1, 3, 4) else ''}"
+            f"or [H, W, 4], channels last{way if image.shape[:1] in ((1,), (3,), (4,)) else ''}"
         )
     if 0 in image.shape:
         raise InputError(f"{name}: has no pixels, its shape is {list(image.shape)}")
@@ -170,10 +172,11 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
 
 
 def _full_scale(image: NDArray[Any], name: str) -> float:
-    kind, size = image.dtype.kind, image.dtype.itemsize
-    if kind == "u" and size <= 2:
-        return 255.0 if size == 1 else 65535.0
-    if kind != "f":
+    if has_16_bits(image.dtype):
+        return 65535.0
+    if image.dtype == np.uint8:
+        return 255.0
+    if image.dtype.kind != "f":
         raise InputError(
             f"{name}: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]; "
             "convert it first, for instance with image.astype(np.uint8)"
@@ -189,9 +192,14 @@ def _full_scale(image: NDArray[Any], name: str) -> float:
     return 1.0
 
 
+def has_16_bits(dtype: np.dtype[Any]) -> bool:
+    """Whether these are positive numbers of 16 bits, whichever byte comes first."""
+    return dtype.kind == "u" and dtype.itemsize == 2
+
+
 def least_contrast(dtype: np.dtype[Any]) -> float:
     """The share of their range that pixels of this kind must span to be stretched to all of it."""
-    return _LEAST_CONTRAST_OF_16_BITS if dtype == np.uint16 else _LEAST_CONTRAST
+    return _LEAST_CONTRAST_OF_16_BITS if has_16_bits(dtype) else _LEAST_CONTRAST
 
 
 def normalize(

@@ -34,7 +34,7 @@ def read_record(
         If the file cannot be read, or is none of this format.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a record of {what}: {error}") from error
     if not isinstance(record, dict) or record.get("format") != form:
@@ -43,12 +43,13 @@ def read_record(
 
 
 def write_json(
-    path: str | os.PathLike[str], document: dict[str, Any], indent: int | None = None
+    path: str | os.PathLike[str], document: Mapping[Any, Any], indent: int | None = None
 ) -> None:
     """Write a JSON object; on one line unless there is an indent."""
     with atomic_path(path) as temporary:
         text = json.dumps(document, indent=indent, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # Names of files are any bytes.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -101,9 +101,9 @@ def from_corner_origin(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def _as_floats(values: ArrayLike | torch.Tensor, name: str) -> NDArray[Any]:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
     try:
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().numpy()
         array = np.asarray(values)
         return array if array.dtype == np.float32 else array.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -9,22 +9,22 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from .._arguments import check_count
-from ..data import image_to_tensor, normalize, resample, resample_points
-from ..data.images import as_image, least_contrast
+from ..data import resample_points
+from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
 from ..nn.network import tensor_of
 from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
+from ..weights.io import section_of
 from .finding import find_nuclei
+from .pixels import pixels_for
 from .result import DetectionResult, SlideResult
 from .scale import check_pixel_size, scale_between
 from .settings import DetectionSettings
@@ -32,8 +32,6 @@ from .slide import detect_tiles
 from .tiling import Region, View, checked_region
 
 __all__ = ["Detector"]
-
-_FULL = 65535
 
 
 class Detector:
@@ -263,7 +261,7 @@ class Detector:
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
         name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "image"
-        tensor = self._as_the_net_wants(pixels, pixel_size, name)
+        tensor = pixels_for(self.net, settings, pixels, self.scale_of(pixel_size), name)
         size = (tensor.shape[1], tensor.shape[2])
         found = find_nuclei(
             self.net, tensor, settings, mode=mode, precision=precision, progress=progress
@@ -379,7 +377,7 @@ class Detector:
                 points=found.points,
                 scores=found.scores,
                 size=opened.size,
-                pixel_size=told,
+                pixel_size=told if self.knows_micrometres else opened.pixel_size,
                 region=part,
                 share_looked_at=found.share_looked_at,
                 picture=picture,
@@ -389,7 +387,7 @@ class Detector:
     @property
     def knows_micrometres(self) -> bool:
         """Whether it is known how large the pixels of the training images were."""
-        unit = (self.description.get("data") or {}).get("pixel_size_unit")
+        unit = section_of(self.description, "data").get("pixel_size_unit")
         return None not in (self.pixel_size, self.image_pixel_size) and unit is None
 
     def settings_with(
@@ -405,22 +403,6 @@ class Detector:
             name: value for name, value in given.items() if value is not None
         }
         return dataclasses.replace(self.settings, **changes)
-
-    def _as_the_net_wants(
-        self, pixels: NDArray[Any], pixel_size: float | None = None, name: str = "image"
-    ) -> Tensor:
-        original = image_to_tensor(pixels, self.net.in_channels, name)
-        normalization = self.settings.normalization
-        highest = int(pixels.max()) if pixels.dtype == np.uint16 else _FULL
-        if normalization == "none" and 0 < highest <= _FULL // 4:
-            warnings.warn(
-                f"{name}: pixels of 16 bits that are at most {highest}, as of a camera of fewer "
-                "bits, are nearly black to a network; scale them to the whole range",
-                UserWarning,
-                stacklevel=4,  # past detect and the frame of no_grad
-            )
-        normal = normalize(original, normalization, least_contrast(pixels.dtype))
-        return resample(normal, self.scale_of(pixel_size)).to(tensor_of(self.net))
 
 
 def _warn_of_void(void: int) -> None:

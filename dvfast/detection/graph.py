@@ -32,7 +32,8 @@ class DetectionGraph:
     Raises
     ------
     InputError
-        If the detector is not on a CUDA device.
+        If the detector is not on a CUDA device, or its settings ask for a normalization, which
+        needs all of an image on the host: :func:`dvfast.data.normalize` it before.
 
     Examples
     --------
@@ -56,6 +57,12 @@ class DetectionGraph:
         self._settings = detector.settings_with(stride=stride, threshold=threshold)
         self._precision = precision
         self._capacity = capacity
+        if self._settings.normalization != "none":
+            raise InputError(
+                f"detector: its settings ask for normalization by {self._settings.normalization}, "
+                "which is no part of a graph; use Detector.detect, or normalize images with "
+                "dvfast.data.normalize and set settings.normalization to 'none'"
+            )
         weight = tensor_of(detector.net)
         self._image = weight.new_zeros(detector.net.in_channels, *size)
         if weight.device.type != "cuda":

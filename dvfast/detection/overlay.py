@@ -13,9 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
-from ..data.files import atomic_path
 from ..data.images import EXPOSURE_PERCENTILES, image_to_tensor, resample_points
 from ..data.own_files import PNG_SOFTWARE
+from ..data.paths import atomic_path
 from ..data.points import check_points
 from ..errors import InputError
 

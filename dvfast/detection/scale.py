@@ -8,12 +8,13 @@ from ..errors import InputError
 
 __all__: list[str] = []
 
+_NUMBERS = (int, float, np.integer, np.floating)
 _MOST = 64  # beyond, sizes are in another unit than they should be
 
 
 def check_pixel_size(name: str, value: float | None) -> None:
     """Raise an InputError unless it is a size, or None."""
-    if value is not None and not (isinstance(value, (int, float)) and 0 < value < np.inf):
+    if value is not None and not (isinstance(value, _NUMBERS) and 0 < value < np.inf):
         raise InputError(f"{name} must be a positive number of micrometres, got {value!r}")
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import get_args
 
 from ..baselines import Stain
 from ..baselines._arguments import check_positive
+from ..baselines.stain import check_stain
 from ..data import Sample, pair_by_stem
 from ..data.augment import Augmentation
+from ..data.fingerprint import fingerprint_of
 from ..errors import InputError
 
 __all__ = ["KNOWN", "DataSet", "data_set", "fingerprint"]
@@ -211,10 +212,8 @@ def data_set(
                 "radius of its nuclei in pixels with --radius"
             )
         check_positive(radius=radius)
-        if stain is not None and stain not in get_args(Stain):
-            raise InputError(
-                f"stain: came as {stain!r}, expected one of {', '.join(get_args(Stain))}"
-            )
+        if stain is not None:
+            check_stain(stain)
         known = DataSet(
             path.name,
             radius,
@@ -232,13 +231,12 @@ def data_set(
 
 def fingerprint(data: DataSet, tested: bool = True) -> str:
     """Of every byte of the data set, or of its ``train/`` alone."""
-    digest = hashlib.sha256()
-    for part in (data.train, data.test) if tested else (data.train,):
-        for sample in pair_by_stem(part):
-            for path in (sample.image, sample.points):
-                digest.update(f"{part.name}/{path.name}\0".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return fingerprint_of(
+        (f"{part.name}/{path.name}", path)
+        for part in ((data.train, data.test) if tested else (data.train,))
+        for sample in pair_by_stem(part)
+        for path in (sample.image, sample.points)
+    )
 
 
 def _refuse_shared_images(train: list[Sample], test: list[Sample]) -> None:

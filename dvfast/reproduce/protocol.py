@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..baselines.regions import require_opencv
 from ..bench.machine import describe
 from ..data import Sample, load_sample, pair_by_stem
 from ..data.paths import make_folder
@@ -53,11 +54,14 @@ def compare(
     Raises
     ------
     InputError
-        If the data cannot be used, or sliding and fast scanning differ.
+        If the data cannot be used, a method needs a package that is not there, or sliding and fast
+        scanning differ.
     """
     progress = progress or Progress()
     if not methods:
         raise InputError("methods: came empty, expected at least one")
+    if any(method.baseline == "ners" for method in methods):
+        _check_opencv()
     prepare_output(output, data_sets)
     records = {}
     for data_set in data_sets:
@@ -79,6 +83,14 @@ def compare(
                 record.add(f"{method.key}/{seed}", {"key": key, **entry})
         records[data_set.name] = record.data
     return records
+
+
+def _check_opencv() -> None:
+    """Before the networks of other rows are trained for hours."""
+    try:
+        require_opencv()
+    except ImportError as error:
+        raise InputError(f"methods: {error}, or leave ners out") from None
 
 
 def prepare_output(output: Path, data_sets: Sequence[DataSet]) -> None:

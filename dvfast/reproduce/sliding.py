@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import Sample, load_sample, resample_points
 from ..detection import Detector
 from ..detection.peaks import density_peaks
+from ..detection.pixels import pixels_for
 from ..errors import InputError
 from ..scan import scan
 from .settings import Progress
@@ -75,7 +76,7 @@ def _votes_and_points(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """What :meth:`dvfast.Detector.detect` does, which keeps no votes."""
     settings = detector.settings
-    tensor = detector._as_the_net_wants(image)
+    tensor = pixels_for(detector.net, detector.settings, image, detector.scale_of())
     size = (tensor.shape[1], tensor.shape[2])
     votes = scan(
         detector.net,

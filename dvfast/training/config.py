@@ -13,6 +13,7 @@ import torch
 from .._arguments import MAX_WINDOW
 from ..data.augment import Augmentation
 from ..detection import DetectionSettings
+from ..detection.scale import scale_between
 from ..errors import InputError
 from ..nn import DeepVotingNet, VotingNetwork, VotingUNet
 from .fields import check_names, coerced
@@ -310,6 +311,8 @@ class TrainingConfig:
                 f"image_pixel_size: is missing although pixel_size is {self.pixel_size}; give the "
                 "micrometres per pixel of the training images, or set pixel_size to None"
             )
+        if self.pixel_size is not None and self.image_pixel_size is not None:
+            scale_between(self.image_pixel_size, self.pixel_size)
 
     def _check_density(self) -> None:
         if self.density_weight == 0:

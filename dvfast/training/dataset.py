@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.augment import augment, draw_zoom
 from ..data.files import Sample, load_sample, pair_by_stem
+from ..data.fingerprint import fingerprint_of
 from ..data.images import (
     image_to_tensor,
     least_contrast,
@@ -204,7 +205,7 @@ def split(
             "add images or set it to 0"
         )
     ranked = sorted(
-        samples, key=lambda item: hashlib.sha256(f"{seed}/{item.stem}".encode()).digest()
+        samples, key=lambda item: hashlib.sha256(os.fsencode(f"{seed}/{item.stem}")).digest()
     )
     held_out = {item.stem for item in ranked[:count]}
     return (
@@ -228,12 +229,8 @@ def hashed_seed(*numbers: int) -> int:
 
 
 def _fingerprint(samples: Sequence[Sample]) -> str:
-    digest = hashlib.sha256()
-    for path in (path for sample in samples for path in (sample.image, sample.points)):
-        digest.update(f"{path.name}\0".encode())
-        # Of every byte: files are corrected without a change of length. Decoding takes far longer.
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    paths = (path for sample in samples for path in (sample.image, sample.points))
+    return fingerprint_of((path.name, path) for path in paths)
 
 
 def _at_working_scale(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -129,6 +130,7 @@ def fit(
     >>> dvfast.Detector.load(result.weights_path)  # doctest: +SKIP
     """
     config = config or TrainingConfig.unet()
+    _check_description(data_description)
     if os.path.realpath(output) == os.path.realpath(folder):
         raise InputError(
             f"output: is {folder}, the folder of the images, whose files what is written there "
@@ -184,6 +186,14 @@ def fit(
             state.history.write_curve(output / "curve.png")
         processes.wait()
     return FitResult(net, state.history, state.best_f1, weights_path)
+
+
+def _check_description(description: Mapping[str, Any] | None) -> None:
+    """Before hours of training, and not when weights are saved with it."""
+    try:
+        json.dumps(dict(description or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data_description: cannot be saved as JSON: {error}") from None
 
 
 def _train(

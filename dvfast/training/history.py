@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.json_files import write_json
 from ..data.paths import atomic_path
 
 __all__ = ["History", "Validation"]
@@ -51,8 +51,7 @@ class History:
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write the history; whole or not at all."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.to_dict(), indent=1)
 
     def write_curve(self, path: str | os.PathLike[str]) -> None:
         """Draw the loss and the validation F1 over the steps; the suffix picks the format."""

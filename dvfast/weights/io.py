@@ -118,6 +118,12 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[VotingNetwork, dict[str,
     return net.eval(), description
 
 
+def section_of(description: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An entry of a description that is looked into; a description may hold anything."""
+    section = description.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
 def available() -> list[str]:
     """Return the names of the weights that come with the library.
 

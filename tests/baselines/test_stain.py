@@ -45,6 +45,11 @@ def test_camera_noise_is_not_stretched() -> None:
     assert not nucleus_density(image, "fluorescence").any()
 
 
+def test_a_few_hundred_counts_of_16_bits_are_an_exposure() -> None:
+    image = np.random.default_rng(0).integers(100, 600, (50, 50), dtype=np.uint16)
+    assert nucleus_density(image, "fluorescence").max() == 1
+
+
 def test_refusals() -> None:
     grey = np.zeros((5, 6), dtype=np.uint8)
     with pytest.raises(InputError, match=r"image: came with shape \[5, 6\], expected \[H, W, 3\]"):

@@ -217,6 +217,11 @@ def test_nuclei_that_are_too_large_for_the_scale() -> None:
     [
         ("tile.geojson", '{"type": "FeatureCollection", "features": [{"type": "Feature"}]}'),
         ("tile.json", "[1, 2]"),
+        (
+            "tile.geojson",
+            '{"type": "FeatureCollection", "features": [{"type": "Feature", "id": "4a1", '
+            '"properties": {"measurements": {"score": 1.5}}}]}',
+        ),
         ("tile.csv", "\n\ny,x\n1,2\n"),
         ("tile.csv", "y,x,confidence score by me\n1,2,3\n"),
         ("other.png", ""),

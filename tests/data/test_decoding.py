@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dvfast.data.decoding import decode_pillow
 from dvfast.data.images import (
@@ -311,6 +312,40 @@ def test_compressed_16_bit_colour_names_imagecodecs(
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", without_imagecodecs)
     with pytest.raises(InputError, match=r"a\.tif: 16-bit pixels .* pip install imagecodecs"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is installed")
+def test_a_turned_tiff_that_only_pillow_reads_is_refused(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"compression": "tiff_lzw", "tiffinfo": {274: 6}}
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB8), **options)
+    with pytest.raises(
+        InputError, match=r"turned by a tag, compressed with LZW need .*imagecodecs"
+    ):
+        read_image(path)
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is installed")
+def test_of_a_pyramid_that_only_pillow_reads_the_base_is_taken(tmp_path: Path) -> None:
+    image = np.repeat(np.repeat(RGB8, 4, 0), 4, 1)
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "a.tif") as file:
+        for step in (1, 2, 4):
+            level = Image.fromarray(image[::step, ::step])
+            level.save(file, "TIFF", compression="tiff_lzw", tiffinfo={254: int(step > 1)})
+            file.newFrame()
+    assert np.array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(*args: Any, **kwargs: Any) -> None:
+        raise MemoryError("Unable to allocate 64 GiB")
+
+    tifffile.imwrite(tmp_path / "a.tif", GREY8)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", allocate)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "a.tif")
+    monkeypatch.setattr("dvfast.data.decoding.pillow_to_array", allocate)
+    with pytest.raises(MemoryError):
+        read_image(encoded("png", tmp_path))
 
 
 def test_image_without_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

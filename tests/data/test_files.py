@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dvfast.data.files import Sample, atomic_path, load_sample, pair_by_stem
+from dvfast.data.files import Sample, load_sample, pair_by_stem
+from dvfast.data.paths import atomic_path
 from dvfast.errors import InputError
 
 # atomic_path

@@ -299,3 +299,23 @@ def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector.detect(pixels * 16)
+
+
+def test_either_byte_of_a_number_may_come_first() -> None:
+    detector = dvfast.Detector(small_unet(), dvfast.DetectionSettings(normalization="percentiles"))
+    pixels = np.random.default_rng(0).integers(100, 400, (40, 40), dtype=np.uint16)
+    expected = detector.detect(pixels).density
+    assert np.array_equal(detector.detect(pixels.astype(">u2")).density, expected)
+    with pytest.warns(UserWarning, match="of a camera of fewer bits"):
+        dvfast.Detector(small_unet()).detect(pixels.astype(">u2"))
+
+
+def test_a_description_may_hold_anything(tmp_path: Path) -> None:
+    detector = dvfast.Detector(
+        small_unet(),
+        pixel_size=np.float32(0.5),
+        image_pixel_size=1,
+        description={"data": "my tiles", "training": [1]},
+    )
+    assert detector.knows_micrometres
+    assert "0.5 µm per pixel" in repr(detector)

@@ -52,6 +52,22 @@ def test_needs_a_cuda_device(detector: dvfast.Detector) -> None:
         DetectionGraph(detector, SIZE)
 
 
+def test_exposures_are_no_part_of_a_graph() -> None:
+    with pytest.raises(InputError, match="normalization by percentiles, which is no part of a gra"):
+        DetectionGraph(dvfast.Detector.from_pretrained("fluorescence"), SIZE)
+
+
+@pytest.mark.cuda
+def test_replay_of_a_unet_is_detection(image: torch.Tensor) -> None:
+    detector = dvfast.Detector.from_pretrained("ihc").to("cuda")
+    detector.pixel_size = None
+    graph = DetectionGraph(detector, SIZE, capacity=50)
+    points, _, count = graph(image.to("cuda"))
+    expected = detector.detect(image.movedim(0, 2).numpy())
+    assert 0 < len(expected) == int(count)
+    assert np.array_equal(points[: len(expected)].cpu().numpy(), expected.points)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["exact", "float32"])
 def test_replay_is_detection(

@@ -309,6 +309,16 @@ def test_the_slide_tells_the_size_of_its_pixels(tmp_path: Path) -> None:
         assert View.at(slide, 2.0).level == 0
 
 
+def test_a_size_in_pixels_of_the_training_images_is_none_of_the_slide(tmp_path: Path) -> None:
+    pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
+    svs = write_svs(tmp_path / "a.svs", noise(200, 300), pixel_size=0.5)
+    description = {"data": {"pixel_size_unit": "pixels of the training images"}}
+    detector = Detector(
+        small_unet(), settings(), pixel_size=1.0, image_pixel_size=1.0, description=description
+    )
+    assert detector.detect_slide(svs, pixel_size=2).pixel_size == 0.5
+
+
 def test_networks_that_do_not_know_micrometres_take_the_slide_as_it_is(tmp_path: Path) -> None:
     pytest.importorskip("openslide", reason="OpenSlide is not installed (dvfast[slides])")
     image = noise(200, 250)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support import random_votes
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import dvfast
@@ -153,3 +154,13 @@ def test_forward_mode_is_refused_and_not_taken_for_zero(operator: Callable[..., 
         torch.func.jvp(operator, (VOTES,), (torch.ones_like(VOTES),))
     with pytest.raises(NotImplementedError, match="no derivatives in forward mode"):
         torch.func.jacfwd(operator)(VOTES)
+
+
+def test_a_build_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dvfast._arguments.HAS_CUDA_KERNELS", False)
+    with FakeTensorMode():  # there need be no such device
+        votes = torch.empty(1, 3, 4, 5, device="cuda")
+        with pytest.raises(
+            RuntimeError, match=r"^votes is on cuda:0, but this dvfast is built with"
+        ):
+            dvfast.vote_map(votes, SIZE)

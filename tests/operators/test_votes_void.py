@@ -109,6 +109,11 @@ def test_confidences_up_to_one_are_never_void() -> None:
         assert count(votes) == [void]
 
 
+def test_more_than_two_to_the_31_votes_are_counted() -> None:
+    votes = torch.full((1, 3, 1, 1), math.nan).expand(1, 3, 47_000, 47_000)
+    assert count(votes) == [47_000**2]
+
+
 def test_landings_on_and_beyond_the_border(device: torch.device) -> None:
     def landed(y: float, x: float) -> float:
         votes = torch.zeros(1, 3, 1, 1, device=device)

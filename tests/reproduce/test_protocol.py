@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -297,3 +298,12 @@ def test_parameters_are_chosen_once(
     assert again == first
     compare([data], [ITCN], tmp_path / "out", Settings(tuning_images=3, sliding_images=1))
     assert len(tunings) == 2
+
+
+def test_a_package_that_is_missing_is_told_before_the_work(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: list[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match=r"NERS needs OpenCV .*, or leave ners out"):
+        compare([data], [DEFAULT, METHODS["ners"]], tmp_path / "out", SETTINGS)
+    assert prepared == []

@@ -171,3 +171,10 @@ def test_the_unet_preset_casts_votes() -> None:
     assert config == TrainingConfig.unet(steps=7, seed=3).for_nuclei(6.6)
     assert config.lam == 384
     assert TrainingConfig.unet(lam=5.0).lam == 5
+
+
+def test_scales_beyond_reason_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^pixel_size: came as 500, which scales"):
+        TrainingConfig.unet(image_pixel_size=500, pixel_size=0.25)
+    with pytest.raises(InputError, match=r"^augmentation\.zoom: came as 6, expected at most 2"):
+        Augmentation(zoom=6)

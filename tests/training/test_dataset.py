@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from synthetic_tiles import tiny_config, write_tile, write_tiles
 
 from dvfast.data.augment import Augmentation
 from dvfast.data.files import Sample
+from dvfast.data.json_files import read_record, write_json
 from dvfast.errors import InputError
 from dvfast.training import TrainingSet
 from dvfast.training.dataset import split
@@ -272,3 +274,14 @@ def test_a_crop_is_never_larger_than_its_image(tmp_path: Path) -> None:
     config = tiny_config(augmentation=Augmentation(zoom=2.0), batch_size=16)
     images, _ = TrainingSet(folder, config).batch(0)
     assert images.shape == (16, 3, 48, 48)
+
+
+def test_names_of_files_are_any_bytes(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    for suffix in (".png", ".csv"):
+        (folder / f"tile_0{suffix}").rename(folder / os.fsdecode(b"kern\xfc" + suffix.encode()))
+    fingerprint = TrainingSet(folder, tiny_config()).fingerprint
+    write_json(tmp_path / "record.json", {"format": 1, "stem": os.fsdecode(b"kern\xfc")})
+    record = read_record(tmp_path / "record.json", 1, "names", "a test")
+    assert os.fsencode(record["stem"]) == b"kern\xfc"
+    assert len(fingerprint) == 64

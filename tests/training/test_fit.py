@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -268,6 +269,15 @@ def test_a_run_that_cannot_begin_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such folder"):
             fit(tmp_path / "tiles", output, tiny_config(), progress=False)
         assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+@pytest.mark.parametrize("what", [Path("tiles"), math.nan])
+def test_a_description_that_cannot_be_saved_is_told_before_the_work(
+    folder: Path, tmp_path: Path, what: object
+) -> None:
+    with pytest.raises(InputError, match=r"^data_description: cannot be saved as JSON"):
+        fit(folder, tmp_path / "run", tiny_config(), data_description={"source": what})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_progress_bar(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
