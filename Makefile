@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PEERS := .venv-peers
 
-# Plain `torch` would bring gigabytes of CUDA packages along.
+# On Linux PyPI's wheel brings CUDA along, gigabytes; https://download.pytorch.org/whl/cpu has one without.
 TORCH := torch==2.13.0
+TORCH_INDEX ?=
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu') setup.py tools/build_backend.py \
 	tools/cuda_build.py
@@ -31,7 +33,7 @@ bench-peers: $(PEERS)/.stamps/done
 
 $(PEERS)/.stamps/done: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet $(TORCH)
+	$(PEERS)/bin/pip install --quiet $(TORCH_FROM) $(TORCH)
 	$(PEERS)/bin/pip install --quiet --requirement $<
 	@mkdir -p $(@D) && touch $@
 
@@ -59,7 +61,8 @@ clean:
 $(STAMPS)/environment: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet $(TORCH) setuptools ninja
+	$(BIN)/pip install --quiet $(TORCH_FROM) $(TORCH)
+	$(BIN)/pip install --quiet setuptools ninja
 	@mkdir -p $(STAMPS) && touch $@
 
 # Without isolation: the torch of this environment is the one to build against.

@@ -23,17 +23,24 @@ from dvfast.nn.deep_voting_net import PATCH_SIZE
 _RUNS = {
     "exact, 400 x 400": ("exact", 400, 1),
     "float32, 400 x 400": ("float32", 400, 1),
+    "exact, 8000 x 8000 at stride 4": ("exact", 8000, 4),
     "float32, 8000 x 8000 at stride 4": ("float32", 8000, 4),
     "PyTorch, head in bands of 8 rows, 400 x 400": (8, 400, 1),
     "PyTorch, head in one piece, 400 x 400": (None, 400, 1),
+    **{
+        f"{weights}, {precision}, {size} x {size}": (precision, size, 2, weights)
+        for weights in ("ihc", "histology")
+        for precision in ("exact", "float32")
+        for size in (512, 4000)
+    },
 }
 
 
 @torch.no_grad()
-def used(how: str | int | None, size: int, stride: int) -> int:
+def used(how: str | int | None, size: int, stride: int, weights: str | None = None) -> int:
     """Bytes; `how` is a precision, or the rows of a band of PyTorch's head."""
     torch.manual_seed(0)
-    net = DeepVotingNet().eval()
+    net = dvfast.Detector.from_pretrained(weights).net if weights else DeepVotingNet().eval()
     image = torch.rand(3, size, size)
     padded = pad_image(image, PATCH_SIZE // 2)[None] if not isinstance(how, str) else image
 
@@ -43,7 +50,8 @@ def used(how: str | int | None, size: int, stride: int) -> int:
         return dense_pass(net, padded, stride, how)
 
     if isinstance(how, str):  # packed weights are no working memory
-        dvfast.scan(net, image[:, :64, :64], precision=how)  # type: ignore[arg-type]
+        few = image[:, :64, :64]
+        dvfast.scan(net, few, precision=how, stride=stride)  # type: ignore[arg-type]
     peak = peak_memory(run, torch.device("cpu"))
     if peak is None:
         raise SystemExit("this system does not tell how much memory a process uses")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import dvfast
 from dvfast import _engine
+from dvfast.detection.peaks import density_peaks
 from dvfast.nn import DeepVotingNet
 from dvfast.nn.deep_voting_net import PATCH_SIZE
 from dvfast.scan import PRECISIONS, pad_image
@@ -29,8 +30,8 @@ _TOLERANCE = {"exact": 0.0, "float32": 1e-3, "tf32": 0.05, "bfloat16": 0.5}
 
 
 def points_of(votes: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    density = dvfast.vote_density(votes, size)
-    return dvfast.find_first_peaks(density[0], _CAPACITY)
+    settings = dvfast.DetectionSettings(sigma=1.0, window=5, min_distance=1)
+    return density_peaks(votes, size, settings, _CAPACITY)
 
 
 def captured(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:

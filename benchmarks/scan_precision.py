@@ -1,6 +1,6 @@
 """What each precision of the scan does to votes and detections, on annotated images.
 
-    python benchmarks/scan_precision.py FOLDER [--weights ihc-patch] [--radius 6.6]
+    python benchmarks/scan_precision.py FOLDER [--weights ihc] [--radius 6.6]
 
 Against the same network in float64: the largest and the mean deviation of the offsets in pixels (of
 votes with a confidence of at least one half) and of the confidences; how many votes land on another
@@ -23,23 +23,22 @@ from rich.table import Table
 from torch import Tensor
 
 import dvfast
-from dvfast._engine import engine_of
-from dvfast.data import image_to_tensor, load_sample, pair_by_stem, resample
+from dvfast.data import load_sample, pair_by_stem
+from dvfast.detection.pixels import pixels_for
 from dvfast.evaluation import evaluate_points, match_points
-from dvfast.scan import PRECISIONS
+from dvfast.scan import PRECISIONS, can_scan
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--weights", default="ihc-patch")
+@click.option("--weights", default="ihc")
 @click.option("--radius", default=6.6)
 def main(folder: Path, weights: str, radius: float) -> None:
     path = Path(weights)
     detector = (
         dvfast.Detector.load(path) if path.exists() else dvfast.Detector.from_pretrained(weights)
     )
-    engine = engine_of(detector.net)
-    precisions = [precision for precision in PRECISIONS if engine.why_not(precision) is None]
+    precisions = [precision for precision in PRECISIONS if can_scan(detector.net, precision)]
     reference = dvfast.Detector(
         copy.deepcopy(detector.net).double(),
         detector.settings,
@@ -52,7 +51,7 @@ def main(folder: Path, weights: str, radius: float) -> None:
     changed = dict.fromkeys(precisions, 0)
     for sample in track(pair_by_stem(folder), console=Console(stderr=True), transient=True):
         image, annotations = load_sample(sample)
-        tensor = resample(image_to_tensor(image, detector.net.in_channels), detector.scale_of())
+        tensor = pixels_for(detector.net, detector.settings, image, detector.scale_of())
         settings = {"stride": detector.settings.stride, "padding": detector.settings.padding}
         expected = dvfast.scan(reference.net, tensor, **settings)
         expected_points = reference.detect(image).points
@@ -63,7 +62,9 @@ def main(folder: Path, weights: str, radius: float) -> None:
             same = match_points(points, expected_points, radius=0.1).true_positives
             changed[precision] += max(len(points), len(expected_points)) - same
             found[precision].append((points, annotations))
-    table = Table(title=f"{folder}, stride {detector.settings.stride}", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{weights}, {folder}, stride {detector.settings.stride}", box=box.SIMPLE_HEAD
+    )
     for heading in (
         "precision",
         "offset: max, mean",

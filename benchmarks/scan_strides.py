@@ -1,6 +1,6 @@
 """How accuracy and speed depend on the stride, on images that training has not seen.
 
-    python benchmarks/scan_strides.py FOLDER [--weights ihc-patch] [--radius 6.6]
+    python benchmarks/scan_strides.py FOLDER [--weights ihc] [--radius 6.6]
 
 FOLDER is the one the weights were trained on: what counts is the validation part that training
 split off. The threshold is the weights' own at every stride. Speeds are from image to points, per
@@ -27,7 +27,7 @@ from dvfast.training.dataset import split
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--weights", default="ihc-patch")
+@click.option("--weights", default="ihc")
 @click.option("--radius", default=6.6)
 def main(folder: Path, weights: str, radius: float) -> None:
     path = Path(weights)
@@ -36,7 +36,7 @@ def main(folder: Path, weights: str, radius: float) -> None:
     )
     training = detector.description["training"]
     samples = split(pair_by_stem(folder), training["validation_fraction"], training["seed"])[1]
-    strides = range(1, 9)
+    strides = range(detector.net.output_stride, 9, detector.net.output_stride)
     found = {stride: [] for stride in strides}
     seconds = {stride: [] for stride in strides}
     pixels = 0
@@ -48,7 +48,7 @@ def main(folder: Path, weights: str, radius: float) -> None:
             result = detector.detect(image, stride=stride)
             seconds[stride].append((time.perf_counter() - start) / pixels)
             found[stride].append((result.points, annotations))
-    table = Table(title=f"{len(samples)} images of {folder}", box=box.SIMPLE_HEAD)
+    table = Table(title=f"{weights}, {len(samples)} images of {folder}", box=box.SIMPLE_HEAD)
     for heading in ("stride", "precision", "recall", "F1", "Mpx/s", "at the network's scale"):
         table.add_column(heading, justify="right")
     for stride in strides:

@@ -19,6 +19,8 @@ _begun: dict[str, Future[Modules]] = {}
 def begin(package: str) -> Future[Modules]:
     """Begin to build what a package of tests needs, unless it is done or being done."""
     if package not in _begun:
+        if package in AFTER:
+            begin(AFTER[package])
         folder = Path(tempfile.mkdtemp(prefix=f"dvfast-{package}-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _begun[package] = _builder.submit(BUILDS[package], folder)
@@ -29,6 +31,13 @@ def _emulation(folder: Path) -> Modules:
     from emulation import build
 
     return build.build_all(folder)
+
+
+def _flawed(folder: Path) -> Modules:
+    from emulation import build, flaws
+
+    objects = _begun["emulation"].result()["cpu"].parents[1]
+    return build.build_flawed(objects, flaws.SPOILT)
 
 
 def _native(folder: Path) -> Modules:
@@ -46,6 +55,8 @@ def _resources(folder: Path) -> Modules:
 # In the order in which their tests run.
 BUILDS: dict[str, Callable[[Path], Modules]] = {
     "emulation": _emulation,
+    "flawed": _flawed,
     "native": _native,
     "resources": _resources,
 }
+AFTER = {"flawed": "emulation"}  # whose objects it takes

@@ -59,7 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         items = item.session.items
         packages = item.session.stash.setdefault(_PACKAGES, {_package(each) for each in items})
         for package in ahead.BUILDS:
-            if package in packages:
+            if ahead.AFTER.get(package, package) in packages:
                 ahead.begin(package)
     if item.get_closest_marker("cuda") and (reason := _missing_cuda()):
         if REQUIRE_CUDA:

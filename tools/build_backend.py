@@ -7,6 +7,7 @@ installing interpreter has none that will do; otherwise setup.py borrows that on
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -25,12 +26,17 @@ _ASK = [
 ]
 
 
+@functools.cache
+def _told() -> str:
+    asked = subprocess.run(_ASK, capture_output=True, text=True)
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
 def outer_torch() -> tuple[str, str] | None:
     """Version and folder of the torch of the installing interpreter, if it is new enough."""
-    asked = subprocess.run(_ASK, capture_output=True, text=True)
-    if asked.returncode != 0:
+    if not _told():
         return None
-    version, folder = asked.stdout.strip().split(" ", 1)
+    version, folder = _told().split(" ", 1)
     major, minor = (int(part) for part in version.split(".")[:2])
     return (version, folder) if (major, minor) >= _MINIMUM else None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +63,34 @@ def test_a_page_of_its_own(tmp_path: Path) -> None:
     for image in sorted((tmp_path / "images").iterdir()):
         assert f"images/{image.name}" in text
     assert "| --- |" in text
+
+
+def _times(text: str) -> list[float]:
+    """In milliseconds."""
+    found = re.findall(r"(?<![\w.])([\d,]*\.?\d+) (s|ms|µs)\b", text)
+    unit = {"s": 1e3, "ms": 1.0, "µs": 1e-3}
+    return [float(number.replace(",", "")) * unit[name] for number, name in found]
+
+
+def _told(text: str) -> Iterator[str]:
+    """Milliseconds in tables: in columns of them, and in other cells."""
+    heading: list[str] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line[:1] == "|" else []
+        for name, cell in zip(heading, cells, strict=False):
+            if re.search(r"\bms$", name):
+                yield from re.findall(r"^[\d,]*\.?\d+$", cell)
+            yield from re.findall(r"([\d,]*\.?\d+) ms", cell)
+        heading = (heading or cells) if cells else []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scanning.md"])
+def test_times_that_other_pages_tell_are_those_of_the_records(page: str) -> None:
+    recorded = _times((ROOT / "docs" / "performance.md").read_text())
+    numbers = list(_told((ROOT / page).read_text()))
+    assert len(numbers) > 7
+    for number in numbers:
+        value = float(number.replace(",", ""))
+        # As printed here, and as printed there: with three digits.
+        slack = max(0.505 * 10.0 ** -len(number.partition(".")[2]), 0.005 * value)
+        assert any(abs(time - value) <= slack for time in recorded), f"{number} ms"

@@ -15,7 +15,8 @@ from emulation.build import Device
 from emulation.cases import Array
 from native import build, hostile, kernels
 
-# Of threads and blocks; the seeds also decide how often a thread is preempted.
+# Of threads and blocks; the seeds also decide how often a thread is preempted. Of float64 and
+# float16 the code is that of float32 and bfloat16, but for packets: one order is enough for them.
 ORDERS: list[dict[str, Any]] = [
     {"seed": 1, "most_blocks": 1},
     {"seed": 3, "preempt": True},
@@ -48,7 +49,7 @@ def test_cuda_kernels_give_the_bits_of_the_cpu_in_any_order(
     run, _ = cases.CASES[kernel]
     with np.errstate(all="ignore"):
         expected = list(run(cpu, dtype))
-        for order in ORDERS:
+        for order in ORDERS[-1:] if dtype in ("float64", "float16") else ORDERS:
             emulated.extras.set_order(**order)
             for (name, actual), (_, wanted) in zip(run(emulated, dtype), expected, strict=True):
                 assert_same(actual, wanted, dtype, f"{name} in order {order}")

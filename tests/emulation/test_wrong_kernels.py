@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import ahead
 import numpy as np
 import pytest
 from emulation import build as emulation
 from emulation import cases, matrices
 from emulation.build import Device
 from emulation.cases import Array
+from emulation.flaws import SPOILT, WARPGROUPS
 from emulation.test_kernels import ORDERS, bits
 from native import build
 from native.network_cases import Head
@@ -146,56 +148,12 @@ def test_sanitizers_see_into_the_fibres(
     assert right.returncode == 0, right.stderr
 
 
-# The file, what stands there, and what should not stand there in its place.
-SPOILT: dict[str, tuple[str, str, str]] = {
-    "columns_read_before_all_are_summed": (
-        "density_peaks",
-        "sums_of_columns);\n    __syncthreads();",
-        "sums_of_columns);",
-    ),
-    "density_read_before_all_is_there": (
-        "density_peaks",
-        "}\n    }\n    __syncthreads();\n    for (int i = threadIdx.x; i < kTileRows",
-        "}\n    }\n    for (int i = threadIdx.x; i < kTileRows",
-    ),
-    "margin_one_too_small": (
-        "density_peaks",
-        "margin = static_cast<int>(peaks.min_distance)",
-        "margin = static_cast<int>(peaks.min_distance) - 1",
-    ),
-    "plateau_with_something_higher": ("find_peaks", "reject(workspace.marks, i);", "continue;"),
-    "root_not_told": (
-        "find_peaks",
-        "reject(workspace.marks, root_of(workspace.parents, i));",
-        "reject(workspace.marks, i);",
-    ),
-    "copies_not_waited_for": ("voting_loss", "wait_for_copies<0>();", ""),
-    "gradient_stored_before_all_is_there": (
-        "voting_loss",
-        "if (kGradient) {\n        __syncthreads();",
-        "if (kGradient) {",
-    ),
-    "leaves_of_the_next_packet": ("voting_loss", "(tree + i);", "(tree + i / 2);"),
-}
-WARPGROUPS: dict[str, str] = {  # the text, and after the bar what stands there instead
-    "weights_not_waited_for": "wait_for(&barriers->full[slot->index], slot->round & 1);|",
-    "weights_released_before_they_are_read": "wait_for_products<1>();|wait_for_products<2>();",
-    "ring_filled_before_it_is_empty": "wait_for(&barriers->empty[slot.index], ~slot.round & 1);|",
-    "map_not_shown": "show_to_instructions();|",
-    "map_read_before_all_is_there": "show_to_instructions();\n    sync_warpgroup();|"
-    "show_to_instructions();",
-    "map_loaded_while_it_is_read": "sync_warpgroup();\n#pragma unroll|\n#pragma unroll",
-    "products_not_waited_for": "if constexpr (!F::kSplit) {\n    wait_for_products<0>();|"
-    "if constexpr (!F::kSplit) {\n    wait_for_products<2>();",
-    "products_not_begun": "begin_products();|",
-}
-SPOILT |= {flaw: ("vote_head_warpgroups", *text.split("|")) for flaw, text in WARPGROUPS.items()}
 CASE_OF = {"find_peaks": "density_peaks"}  # else of the file's own name
 
 
 @pytest.fixture(scope="module")
-def spoilt_modules(emulated_modules: dict[str, Path]) -> dict[str, Path]:
-    return emulation.build_flawed(emulated_modules["cpu"].parents[1], SPOILT)
+def spoilt_modules() -> dict[str, Path]:
+    return ahead.begin("flawed").result()
 
 
 @pytest.mark.parametrize("flaw", WARPGROUPS)

@@ -156,3 +156,11 @@ def run_hostile(
     return run_sanitized(
         program, module, *arguments, environment={"DVFAST_CPU_CAPABILITY": capability}
     )
+
+
+def run_hostile_each(
+    program: str, module: Path, capability: str, each: Iterable[Sequence[object]]
+) -> list[subprocess.CompletedProcess[str]]:
+    """With each of several lists of arguments, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda a: run_hostile(program, module, capability, *a), each))

@@ -103,16 +103,19 @@ def test_every_access_is_in_bounds_and_defined(
     modules: dict[str, Path], native: ModuleType, capability: str
 ) -> None:
     program, module = "native.hostile_winograd", modules["sanitized"]
-    result = build.run_hostile(program, module, capability)
+    overruns = [
+        (kernel, argument)
+        for kernel, (_, arguments) in hostile_winograd.OVERRUNS.items()
+        for argument in arguments
+    ]
+    result, *each = build.run_hostile_each(program, module, capability, [(), *overruns])
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == hostile_winograd.digest(native)
     # The sanitizers see what vectors load and store.
-    for kernel, (_, arguments) in hostile_winograd.OVERRUNS.items():
-        for argument in arguments:
-            caught = build.run_hostile(program, module, capability, kernel, argument)
-            assert caught.returncode != 0, argument
-            assert "ERROR: AddressSanitizer" in caught.stderr, argument
-            assert re.search(rf"dvfast::({capability}|only)::", caught.stderr), argument
+    for overrun, caught in zip(overruns, each, strict=True):
+        assert caught.returncode != 0, overrun
+        assert "ERROR: AddressSanitizer" in caught.stderr, overrun
+        assert re.search(rf"dvfast::({capability}|only)::", caught.stderr), overrun
 
 
 @pytest.mark.parametrize("kernel_size", [winograd.KERNEL, winograd_convolution.KERNEL])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 from synthetic_tiles import tiny_config, write_tiles
 
+from dvfast.errors import InputError
 from dvfast.training import fit, processes
 from dvfast.weights import load_weights
 
@@ -68,11 +71,11 @@ def test_the_device_of_a_process(
         assert (str(alone.device), alone.rank, alone.count) == (expected, 0, 1)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
-    folder = write_tiles(tmp_path / "tiles")
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    settings = json.dumps(tiny_config(batch_size=3).to_dict())
-    ran = torchrun(script, str(folder), str(tmp_path / "run"), settings)
-    assert ran.returncode != 0
-    assert "batch_size: 3" in ran.stderr
+def test_a_batch_that_cannot_be_shared_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = processes.Processes(0, 2, torch.device("cpu"))
+    module = sys.modules["dvfast.training.fit"]  # the function has its name
+    monkeypatch.setattr(module, "running_processes", lambda _: nullcontext(two))
+    with pytest.raises(InputError, match="batch_size: 3 cannot be shared evenly by 2 processes"):
+        fit(tmp_path, tmp_path / "run", tiny_config(batch_size=3), progress=False)
