@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from ..data.paths import atomic_path
 from ..errors import InputError
 from .matching import Matching, MatchMode, match_points
+from .scores import scores_of_counts
 
 __all__ = ["Evaluation", "ImageEvaluation", "Scores", "Spread", "evaluate_points"]
 
@@ -272,14 +273,10 @@ def _evaluate_image(name: str, m: Matching) -> ImageEvaluation:
 
 
 def _scores(true_positives: int, false_positives: int, found: int, false_negatives: int) -> Scores:
-    detections, annotations = true_positives + false_positives, found + false_negatives
-    if not detections and not annotations:
-        return Scores(1.0, 1.0, 1.0)
-    precision = true_positives / detections if detections else 0.0
-    recall = found / annotations if annotations else 0.0
-    if not true_positives:
-        return Scores(precision, recall, 0.0)
-    return Scores(precision, recall, 2 * precision * recall / (precision + recall))
+    each = scores_of_counts(
+        true_positives, true_positives + false_positives, found, found + false_negatives
+    )
+    return Scores(*map(float, each))
 
 
 def _displacement(matchings: Sequence[Matching]) -> tuple[float, float]:

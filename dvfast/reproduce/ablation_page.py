@@ -12,7 +12,7 @@ from .ablation import ABLATION
 from .page import machines
 from .records import CONDITIONS, PRIMARY
 from .statistics import Difference, difference, summarise
-from .tables import Entries, Record, difference_text, f1_text
+from .tables import Entries, RecordData, difference_text, f1_text
 from .variations import BASE, VARIATIONS, Variation
 
 __all__ = ["ablation_page", "ablation_table", "chosen_entries", "write_ablation"]
@@ -50,7 +50,7 @@ _PROTOCOL = """\
   nothing was trained, or a training was interrupted."""
 
 
-def chosen_entries(record: Record, variations: Sequence[Variation]) -> Entries:
+def chosen_entries(record: RecordData, variations: Sequence[Variation]) -> Entries:
     """The entries of a record by variation, in the order of the variations."""
     return {
         item.key: [record["entries"][item.key]]
@@ -59,7 +59,7 @@ def chosen_entries(record: Record, variations: Sequence[Variation]) -> Entries:
     }
 
 
-def ablation_table(record: Record, entries: Entries) -> Table:
+def ablation_table(record: RecordData, entries: Entries) -> Table:
     """F1 of all variations within both radii, and how far they are from the base's."""
     measured = _as_tested(record)
     radius = record["data_set"]["radius"]
@@ -86,7 +86,7 @@ def ablation_table(record: Record, entries: Entries) -> Table:
     return Table("What settings are worth", [*headings, "training"], cells, notes)
 
 
-def ablation_page(records: Mapping[str, tuple[Record, Entries]], command: str) -> str:
+def ablation_page(records: Mapping[str, tuple[RecordData, Entries]], command: str) -> str:
     """The page in Markdown.
 
     Parameters
@@ -118,7 +118,7 @@ def ablation_page(records: Mapping[str, tuple[Record, Entries]], command: str) -
 
 def write_ablation(
     folder: Path,
-    records: Mapping[str, Record],
+    records: Mapping[str, RecordData],
     variations: Sequence[Variation],
     command: str,
 ) -> Path:
@@ -133,7 +133,7 @@ def write_ablation(
     return target
 
 
-def _as_tested(record: Record) -> Record:
+def _as_tested(record: RecordData) -> RecordData:
     """For the statistics, which are of what was measured on, by the name that a comparison has."""
     return {**record, "test": record[ABLATION.part]}
 
@@ -142,7 +142,7 @@ def _marked(gap: Difference) -> str:
     return f"**{difference_text(gap)}**" if gap.is_clear else difference_text(gap)
 
 
-def _noise(record: Record, entries: Entries) -> str:
+def _noise(record: RecordData, entries: Entries) -> str:
     """What another seed makes of the same settings."""
     seeds = [entries[key] for key in _SEEDS if key in entries and "failed" not in entries[key][0]]
     if len(seeds) < 2:

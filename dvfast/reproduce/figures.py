@@ -16,7 +16,7 @@ from .data_sets import DataSet
 from .methods import METHODS
 from .records import Condition
 from .statistics import image_scores
-from .tables import Entries, Record
+from .tables import Entries, RecordData
 
 __all__ = ["draw_boxes", "draw_overlays"]
 
@@ -71,7 +71,7 @@ def draw_overlays(
     write_png(path, sheet)
 
 
-def draw_boxes(path: Path, record: Record, entries: Entries, condition: Condition) -> None:
+def draw_boxes(path: Path, record: RecordData, entries: Entries, condition: Condition) -> None:
     """Draw box plots of F1, precision and recall of every image, by method."""
     # Not pyplot: it would choose a window system, and touch the caller's figures.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -19,7 +19,7 @@ from .records import CONDITIONS, LITERAL, PRIMARY
 from .settings import Settings, evenly
 from .tables import (
     Entries,
-    Record,
+    RecordData,
     condition_text,
     csv_text,
     entries_of,
@@ -72,7 +72,7 @@ def _protocol(settings: Settings) -> str:
 
 
 def page(
-    record: Record,
+    record: RecordData,
     entries: Entries,
     settings: Settings,
     command: str,
@@ -120,7 +120,7 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
-def _about(record: Record) -> str:
+def _about(record: RecordData) -> str:
     about, images = record["data_set"], record["test"]
     return (
         f"`{about['name']}`: {len(images)} test images, "
@@ -131,7 +131,7 @@ def _about(record: Record) -> str:
     )
 
 
-def _ranking(record: Record, entries: Entries, breakdowns: Breakdowns) -> str:
+def _ranking(record: RecordData, entries: Entries, breakdowns: Breakdowns) -> str:
     found = reversals(record, entries)
     how = f"macro F1, {condition_text(record, LITERAL)}"
     if not found:
@@ -151,7 +151,7 @@ def _reversal(item: Reversal, breakdowns: Breakdowns) -> str:
     return f"{text} {contrast_text(item.ahead_here, item.ahead_there, breakdowns)}"
 
 
-def _which_nuclei(record: Record) -> str:
+def _which_nuclei(record: RecordData) -> str:
     radius = record["data_set"]["radius"]
     return f"""\
 Shares of the nuclei with a detection within {radius / 2:.3g} px (half the mean radius), by thirds
@@ -176,7 +176,7 @@ def machines(shown: Iterable[Entries]) -> list[str]:
 
 def write_page(
     folder: Path,
-    record: Record,
+    record: RecordData,
     data_set: DataSet,
     methods: Sequence[Method],
     settings: Settings,

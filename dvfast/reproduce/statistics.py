@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from ..evaluation import Scores, Spread
+from ..evaluation.scores import scores_of_counts
 from .records import Condition
 
 __all__ = [
@@ -95,8 +96,8 @@ def summarise(
     """The figures of a method, from its entries of all seeds in a record."""
     counts = counts_of(record, entries, condition)
     scores = {
-        "micro": _scores(*counts.sum(-1)),
-        "macro": [score.mean(-1) for score in _scores(*counts)],
+        "micro": scores_of_counts(*counts.sum(-1)),
+        "macro": [score.mean(-1) for score in scores_of_counts(*counts)],
     }
     means = {name: Scores(*(float(score.mean()) for score in of)) for name, of in scores.items()}
     seeds = scores["micro"][2]
@@ -149,7 +150,7 @@ def image_scores(
     record: dict[str, Any], entries: Sequence[dict[str, Any]], condition: Condition
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Precision, recall and F1 of every image, ``[seeds, images]`` each."""
-    return _scores(*counts_of(record, entries, condition))
+    return scores_of_counts(*counts_of(record, entries, condition))
 
 
 def interval_of(statistic: _Statistic, count: int) -> Interval:
@@ -180,26 +181,11 @@ def interval_of(statistic: _Statistic, count: int) -> Interval:
 
 def micro_f1(counts: _Counts, images: NDArray[np.intp]) -> NDArray[np.float64]:
     """F1 of the sums over images ``[..., n]``, averaged over seeds: ``[...]``."""
-    return np.asarray(_scores(*counts[:, :, images].sum(-1))[2].mean(0))
+    return np.asarray(scores_of_counts(*counts[:, :, images].sum(-1))[2].mean(0))
 
 
 def _macro_f1(counts: _Counts, images: NDArray[np.intp]) -> NDArray[np.float64]:
-    return np.asarray(_scores(*counts)[2].mean(0)[images].mean(-1))
-
-
-def _scores(
-    true_positives: NDArray[np.float64],
-    detections: NDArray[np.float64],
-    found: NDArray[np.float64],
-    annotations: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Precision, recall and F1 with the conventions of :mod:`dvfast.evaluation`, of arrays."""
-    nothing = (detections == 0) & (annotations == 0)
-    precision = np.where(nothing, 1.0, true_positives / np.maximum(detections, 1))
-    recall = np.where(nothing, 1.0, found / np.maximum(annotations, 1))
-    total = precision + recall
-    f1 = 2 * precision * recall / np.where(total > 0, total, 1.0)
-    return precision, recall, f1
+    return np.asarray(scores_of_counts(*counts)[2].mean(0)[images].mean(-1))
 
 
 def _distance(entries: Sequence[dict[str, Any]], condition: Condition) -> Spread:

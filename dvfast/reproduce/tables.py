@@ -16,15 +16,15 @@ from .methods import METHODS
 from .records import CONDITIONS, Condition
 from .statistics import Difference, Interval, Row, difference, summarise
 
-__all__ = ["Entries", "Record", "condition_text", "csv_text", "difference_text", "entries_of",
+__all__ = ["Entries", "RecordData", "condition_text", "csv_text", "difference_text", "entries_of",
            "f1_text", "score_table", "time_table"]  # fmt: skip
 
-Record = dict[str, Any]
+RecordData = dict[str, Any]
 Entries = Mapping[str, list[dict[str, Any]]]  # by method, of every seed
 
 
 def entries_of(
-    record: Record,
+    record: RecordData,
     keys: list[str] | None = None,
     seeds_of: Callable[[str], int] | None = None,
 ) -> Entries:
@@ -52,7 +52,7 @@ def entries_of(
     return grouped
 
 
-def condition_text(record: Record, condition: Condition) -> str:
+def condition_text(record: RecordData, condition: Condition) -> str:
     """In words."""
     radius = condition.share * record["data_set"]["radius"]
     share = {0.5: "half the mean radius", 1.0: "the mean radius"}.get(
@@ -61,7 +61,7 @@ def condition_text(record: Record, condition: Condition) -> str:
     return f"{condition.mode}, within {radius:.3g} px ({share})"
 
 
-def score_table(record: Record, entries: Entries, condition: Condition) -> Table:
+def score_table(record: RecordData, entries: Entries, condition: Condition) -> Table:
     """Scores and errors of all methods under a condition; the best of F1 in bold."""
     rows = {key: summarise(record, of, condition) for key, of in entries.items()}
     best = max(rows, key=lambda key: rows[key].micro.f1)
@@ -87,7 +87,7 @@ def score_table(record: Record, entries: Entries, condition: Condition) -> Table
     return Table(condition_text(record, condition), headings, cells, [])
 
 
-def time_table(record: Record, entries: Entries) -> Table:
+def time_table(record: RecordData, entries: Entries) -> Table:
     """Seconds per image, speed, and how long it took to prepare the method."""
     cells = []
     slid = False
@@ -127,7 +127,7 @@ _COLUMNS = [
 ]
 
 
-def csv_text(record: Record, entries: Entries) -> str:
+def csv_text(record: RecordData, entries: Entries) -> str:
     """Every figure of a data set: a line for every condition and method."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -160,7 +160,7 @@ def _flat(row: Row) -> list[float]:
     return values
 
 
-def _times(record: Record, entries: list[dict[str, Any]]) -> tuple[float, float, int]:
+def _times(record: RecordData, entries: list[dict[str, Any]]) -> tuple[float, float, int]:
     """Seconds, pixels and images of what was timed: the sliding, where there was some."""
     slid = [entry["sliding"] for entry in entries if "sliding" in entry]
     if slid:

@@ -35,7 +35,7 @@ def run_cases(device: build.Device, share: int, shares: int) -> None:
             for i, case in enumerate(layers)
         ),
     ]
-    for precision, some in (("bfloat16", slice(None)), ("float32", slice(1))):
+    for precision, some in (("bfloat16", slice(None)), ("float32", slice(1)), ("tf32", slice(1))):
         every += [partial(matrices.run_trunk, device, x, precision) for x in trunks[some]]
         every += [partial(matrices.run_head, device, x, precision) for x in heads[:3][some]]
         every += [
