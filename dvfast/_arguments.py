@@ -14,6 +14,7 @@ from ._library import HAS_CUDA_KERNELS
 
 __all__ = [
     "MAX_WINDOW",
+    "MIN_SIGMA",
     "Offset",
     "check_count",
     "check_flag",
@@ -32,7 +33,7 @@ __all__ = [
 
 Offset = float | tuple[float, float]
 
-_MIN_SIGMA = 0.01  # kMinSigma of csrc/core/gaussian.h
+MIN_SIGMA = 0.01  # kMinSigma of csrc/core/gaussian.h
 MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
 _MAX_OFFSET = 2.0**40  # kFarthestLanding of csrc/core/landing.h
 # Sizes are symbolic while torch.compile traces; NumPy's numbers are Integral or Real.
@@ -140,8 +141,8 @@ def check_votes(votes: Tensor) -> None:
 
 def check_gaussian(sigma: float, window: int) -> None:
     check_number("sigma", sigma)
-    if not _MIN_SIGMA <= sigma < math.inf:
-        raise ValueError(f"sigma must be at least {_MIN_SIGMA} pixels and finite, got {sigma}")
+    if not MIN_SIGMA <= sigma < math.inf:
+        raise ValueError(f"sigma must be at least {MIN_SIGMA} pixels and finite, got {sigma}")
     check_integer("window", window)
     if not (1 <= window <= MAX_WINDOW and window % 2 == 1):
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from .._arguments import MAX_WINDOW
+from .._arguments import MAX_WINDOW, MIN_SIGMA
 from ..data.augment import Augmentation
 from ..detection import DetectionSettings
 from ..detection.scale import scale_between
@@ -267,6 +267,11 @@ class TrainingConfig:
                 f"radius: {radius:g} is {working:g} pixels at the network's scale, whose smoothing "
                 f"would be {window} pixels wide, expected {MAX_WINDOW} at most; choose a coarser "
                 "scale with pixel_size"
+            )
+        if sigma < MIN_SIGMA:
+            raise InputError(
+                f"radius: {radius:g} is {working:g} pixels at the network's scale, less than can "
+                "be seen; it is the mean radius of a nucleus in pixels of the images"
             )
         return replace(
             self,

@@ -206,6 +206,11 @@ def test_lambda_goes_with_the_r1_that_is_given() -> None:
     assert _training_config("modern", 9.0, None, ()) == preset.for_nuclei(9.0)
 
 
+def test_nuclei_that_are_too_small_to_be_seen() -> None:
+    with pytest.raises(dvfast.errors.InputError, match=r"radius: 0\.01 is 0\.01 pixels .*, less"):
+        TrainingConfig.unet().for_nuclei(0.01)
+
+
 def test_nuclei_that_are_too_large_for_the_scale() -> None:
     with pytest.raises(dvfast.errors.InputError, match="radius: 160 is 160 pixels"):
         TrainingConfig.modern().for_nuclei(160)
