@@ -1,4 +1,4 @@
-"""Builds that take a minute on two cores, begun while tests run that leave one of them idle."""
+"""What takes a minute on two cores, begun while tests run that leave one of them idle."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 Modules = dict[str, Path]  # or reports
 
 # One after the other: the second takes objects over from the first.
 _builder = ThreadPoolExecutor(1)
-_begun: dict[str, Future[Modules]] = {}
+_begun: dict[str, Future[Any]] = {}
 
 
-def begin(package: str) -> Future[Modules]:
-    """Begin to build what a package of tests needs, unless it is done or being done."""
+def begin(package: str) -> Future[Any]:
+    """Begin to make what a package of tests needs, unless it is done or being done."""
     if package not in _begun:
         if package in AFTER:
             begin(AFTER[package])
@@ -46,6 +47,15 @@ def _native(folder: Path) -> Modules:
     return build.build(folder, [v for v in build.VARIANTS if build.cpu_runs(v)])
 
 
+def _counts(folder: Path) -> dict[str, int]:
+    from native import counted
+
+    if shutil.which("valgrind") is None:
+        return {}
+    # Which are the same whatever else runs.
+    return counted.count(_begun["native"].result()["shipped"])
+
+
 def _resources(folder: Path) -> Modules:
     from resources import reports
 
@@ -53,10 +63,11 @@ def _resources(folder: Path) -> Modules:
 
 
 # In the order in which their tests run.
-BUILDS: dict[str, Callable[[Path], Modules]] = {
+BUILDS: dict[str, Callable[[Path], Any]] = {
     "emulation": _emulation,
     "flawed": _flawed,
     "native": _native,
+    "counts": _counts,
     "resources": _resources,
 }
-AFTER = {"flawed": "emulation"}  # whose objects it takes
+AFTER = {"flawed": "emulation", "counts": "native"}  # whose objects they take
