@@ -32,6 +32,7 @@ def record(truths: list[Any], entries: dict[str, dict[str, Any]]) -> dict[str, A
         "name": "tiles",
         "title": "Tiles",
         "radius": RADIUS,
+        "stain": "dark",
         "validation_fraction": 0.15,
         "licence": "CC0",
         "attribution": "nobody",

@@ -47,7 +47,8 @@ def _protocol(settings: Settings) -> str:
 - Networks learn from `train/`, of which a part is kept for validation, drawn by the seed
   ({seeds}). The classical methods see at most {settings.tuning_images} images of each of the same
   two parts: those that learn do so on the training part, and all choose their parameters on the
-  validation part, by trying a grid.
+  validation part, by trying a grid. DV-U and the heat-map U-Net are one network but for its last
+  layer, trained by the same loop for as many steps; so are the paper's network and CNN+PC.
 - Thresholds, too, are those of highest micro F1 on the validation part, one to one within the mean
   nuclear radius; "the paper's constants" keep the paper's ξ = 0.2. `test/` is measured on and
   nothing else.
@@ -126,8 +127,9 @@ def _about(record: RecordData) -> str:
         f"`{about['name']}`: {len(images)} test images, "
         f"{sum(image['annotations'] for image in images):,} nuclei of a mean radius of "
         f"{about['radius']:g} px; {about['validation_fraction']:.0%} of the "
-        f"training images are for validation. Licence: {about['licence']}. Source: "
-        f"{about['attribution']}."
+        f"training images are for validation. The classical methods see nuclei as "
+        f"`dvfast.baselines.nucleus_density(image, {about['stain']!r})` shows them. Licence: "
+        f"{about['licence']}. Source: {about['attribution']}."
     )
 
 
