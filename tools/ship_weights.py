@@ -9,6 +9,7 @@ the test images inside.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,11 @@ def _ship(trainings: Path, record: dict[str, Any], row: str, target: Path) -> No
         for condition in CONDITIONS
     }
     detector.description["scores"]["test"] = scores
-    detector.settings = detector.settings_with(threshold=entry["parameters"]["threshold"])
+    detector.settings = replace(
+        detector.settings,
+        threshold=entry["parameters"]["threshold"],
+        centroid_radius=entry["parameters"].get("centroid_radius", 0.0),
+    )
     if not record["data_set"]["image_pixel_size"]:
         detector.description["data"]["pixel_size_unit"] = (
             f"a pixel of the training images, whose nuclei have a mean radius of {radius:g}; their "

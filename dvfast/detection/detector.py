@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -268,9 +269,11 @@ class Detector:
         )
         void = int(found.num_void)
         _warn_of_void(void)
+        points, scores = (each.double().cpu().numpy() for each in (found.centres, found.scores))
+        order = np.lexsort(points.T[::-1])  # centroids need not be in the order of their peaks
         return DetectionResult(
-            points=resample_points(found.points.double().cpu().numpy(), size, pixels.shape[:2]),
-            scores=found.scores.double().cpu().numpy(),
+            points=resample_points(points[order], size, pixels.shape[:2]),
+            scores=scores[order],
             density=found.density.float().cpu().numpy(),
             image=pixels,
             num_void=void,

@@ -115,4 +115,4 @@ class DetectionGraph:
             self._capacity,
             precision=self._precision,
         )
-        return found.points, found.scores, found.total
+        return found.centres.to(found.points), found.scores, found.total

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..functional import count_void_votes, find_first_peaks, find_peaks, vote_density
+from .centroids import centroids
 from .peaks import Peaks
 from .settings import DetectionSettings
 
@@ -63,4 +64,5 @@ def peaks_of_orientations(
         min_distance=settings.min_distance,
     )
     found = count[0] if count else torch.tensor([len(points)], device=image.device)
-    return Peaks(density, points, scores, found, num_void)
+    centres = centroids(density, points, settings.centroid_radius)
+    return Peaks(density, points, centres, scores, found, num_void)

@@ -9,6 +9,7 @@ from torch import Tensor
 from .._arguments import check_count, limit
 from .._library import ops
 from ..functional.find_peaks import first_points_and_scores, points_and_scores
+from .centroids import centroids
 from .settings import DetectionSettings
 
 __all__: list[str] = []
@@ -19,6 +20,7 @@ class Peaks(NamedTuple):
 
     density: Tensor  # [H, W], of votes per pixel at stride 1
     points: Tensor
+    centres: Tensor  # the same, each moved to the centroid of its peak
     scores: Tensor
     total: Tensor  # [1] int64: how many there are
     num_void: Tensor  # [1] int64, as of dvfast.functional.count_void_votes
@@ -51,4 +53,6 @@ def density_peaks(
         -1 if capacity is None else capacity,
     )
     score = points_and_scores if capacity is None else first_points_and_scores
-    return Peaks(density[0], *score(density[0], index), total, num_void)
+    points, scores = score(density[0], index)
+    centres = centroids(density[0], points, settings.centroid_radius)
+    return Peaks(density[0], points, centres, scores, total, num_void)

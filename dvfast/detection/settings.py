@@ -14,6 +14,8 @@ from ..data.images import NORMALIZATIONS
 
 __all__ = ["DetectionSettings"]
 
+_MOST_CENTROID_RADIUS = 64
+
 
 @dataclass(frozen=True)
 class DetectionSettings:
@@ -38,6 +40,10 @@ class DetectionSettings:
     orientations
         1, 2, 4 or 8: in so many ways the image is looked at, turned and flipped, and the densities
         are averaged: often a little better, and as many times slower.
+    centroid_radius
+        A nucleus lies at the centroid of the density within so many pixels of its peak, 0 to 64:
+        nearer to the middle of nuclei that are large against `sigma`, of which any part may hold
+        the peak. Below 1 it lies at the peak itself.
 
     Raises
     ------
@@ -63,6 +69,7 @@ class DetectionSettings:
     padding: str = "reflect"
     normalization: str = "none"
     orientations: int = 1
+    centroid_radius: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("stride", self.stride)
@@ -77,6 +84,12 @@ class DetectionSettings:
         check_integer("orientations", self.orientations)
         if self.orientations not in (1, 2, 4, 8):
             raise ValueError(f"orientations must be 1, 2, 4 or 8, got {self.orientations!r}")
+        check_number("centroid_radius", self.centroid_radius)
+        if not 0 <= self.centroid_radius <= _MOST_CENTROID_RADIUS:
+            raise ValueError(
+                f"centroid_radius must be between 0 and {_MOST_CENTROID_RADIUS} pixels, got "
+                f"{self.centroid_radius}"
+            )
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"normalization must be one of {', '.join(NORMALIZATIONS)}, got "

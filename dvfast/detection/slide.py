@@ -159,13 +159,14 @@ def _read_ahead(
 
 
 def _own(peaks: Peaks, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The peaks that are the tile's own, at the network's scale, and their heights."""
+    """The nuclei whose peaks are the tile's own, at the network's scale, and their heights."""
     place = np.array([span.start for span in tile.crop], np.float64)
     points = peaks.points.double().cpu().numpy() + place
+    centres = peaks.centres.double().cpu().numpy() + place
     first = np.array([span.start for span in tile.wanted])
     beyond = np.array([span.stop for span in tile.wanted])
     own = ((points >= first) & (points < beyond)).all(axis=1)
-    return points[own], peaks.scores.double().cpu().numpy()[own]
+    return centres[own], peaks.scores.double().cpu().numpy()[own]
 
 
 def _within(points: NDArray[np.float64], region: Region) -> NDArray[np.bool_]:

@@ -179,6 +179,7 @@ class Tiling:
         self.view = view
         self._grid = crop_grid(net, settings.stride, precision)
         filtered = settings.window // 2 + settings.min_distance + _PLATEAU
+        filtered += math.ceil(settings.centroid_radius)
         self._margin = net.reach + self._grid + LONGEST_VOTE + filtered
         rows, columns = self._spans_of(region, tile_size)
         on_level = math.lcm(self._grid, view.ratio.numerator)

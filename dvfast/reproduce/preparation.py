@@ -73,6 +73,8 @@ def recipe(method: Method, data_set: DataSet, seed: int, settings: Settings) -> 
         }
     source = _source(method.network, data_set, seed, settings)
     what |= {"network": _identity(source), "device": settings.device}
+    if radius := _centroid_radius(source, data_set):
+        what["centroid_radius"] = radius
     return what | ({"sliding_images": settings.sliding_images} if method.sliding else {})
 
 
@@ -120,6 +122,8 @@ def prepare(
     detector.settings = detector.settings_with(
         stride=method.stride, orientations=method.orientations
     )
+    if radius := _centroid_radius(source, data_set):
+        detector.settings = replace(detector.settings, centroid_radius=radius)
     chosen: dict[str, Any] = {"precision": method.precision}
     if not detector.settings.relative:
         # Voters at another distance, another density: every row chooses its own threshold.
@@ -227,9 +231,20 @@ def _source(
     return existing_file(source)
 
 
+def _centroid_radius(source: TrainingConfig | Path, data_set: DataSet) -> float:
+    """How a U-Net's peaks are read, whatever it was trained to give; in its pixels."""
+    if not isinstance(source, TrainingConfig) or source.network != "unet":
+        return 0.0
+    return data_set.unet_centroid * data_set.radius * source.scale
+
+
 def _identity(source: TrainingConfig | Path) -> Any:
     if isinstance(source, TrainingConfig):
-        return source.to_dict()
+        settings = source.to_dict()
+        # What came later and is not made use of leaves older trainings what they are.
+        if not settings["detection"]["centroid_radius"]:
+            del settings["detection"]["centroid_radius"]
+        return settings
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 

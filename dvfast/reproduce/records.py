@@ -91,6 +91,7 @@ CONDITIONS = (PRIMARY, Condition(_WHOLE, "one-to-one"), LITERAL, Condition(_WHOL
 _OF_TRAININGS = (
     *("folder", "augmentation", "normalization", "scale", "unet_scale", "reach"),
     *("patch_steps", "unet_steps", "unet_channels", "unet_lam", "unet_density_weight"),
+    "unet_centroid",
 )
 
 

@@ -86,5 +86,5 @@ def _votes_and_points(
         padding=settings.padding,
         precision="exact",
     )
-    points = density_peaks(votes, size, settings).points
+    points = density_peaks(votes, size, settings).centres
     return votes, resample_points(points.double().cpu().numpy(), size, image.shape[:2])

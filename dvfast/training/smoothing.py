@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._arguments import MAX_WINDOW
 from ..data import resample_points
 from ..detection import DetectionResult, DetectionSettings, Detector
+from ..detection.centroids import centroids
 from ..evaluation import Evaluation
 from ..functional import find_peaks
 from .threshold import ALL_PEAKS, best_threshold
@@ -67,7 +68,7 @@ def best_detection(
         distances = {max(1, round(own.min_distance * factor)): None for factor in _MIN_DISTANCES}
         for min_distance in distances:
             found = [
-                (_peaks_apart(result, min_distance), points)
+                (_peaks_apart(result, min_distance, own.centroid_radius), points)
                 for result, (_, points) in zip(results, images, strict=True)
             ]
             threshold, evaluation = best_threshold(found, radius)
@@ -78,12 +79,15 @@ def best_detection(
     return best
 
 
-def _peaks_apart(result: DetectionResult, min_distance: int) -> DetectionResult:
+def _peaks_apart(
+    result: DetectionResult, min_distance: int, centroid_radius: float
+) -> DetectionResult:
     """The peaks of a result's density that are the highest within a distance."""
     density = torch.from_numpy(result.density)
     points, scores = find_peaks(
         density, threshold=ALL_PEAKS, relative=False, min_distance=min_distance
     )
+    points = centroids(density, points, centroid_radius)
     image_size = np.shape(result.image)[:2]
     return replace(
         result,

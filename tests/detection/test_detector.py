@@ -273,6 +273,7 @@ def test_settings_of_numpy_are_numbers_that_json_knows() -> None:
         ("min_distance", math.nan),
         ("max_offset", "10"),
         ("orientations", 2.0),
+        ("centroid_radius", None),
     ],
 )
 def test_settings_have_types(name: str, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import skimage
@@ -61,6 +63,7 @@ def test_exposures_are_no_part_of_a_graph() -> None:
 def test_replay_of_a_unet_is_detection(image: torch.Tensor) -> None:
     detector = dvfast.Detector.from_pretrained("ihc").to("cuda")
     detector.pixel_size = None
+    detector.settings = dataclasses.replace(detector.settings, centroid_radius=5.0)
     graph = DetectionGraph(detector, SIZE, capacity=50)
     points, _, count = graph(image.to("cuda"))
     expected = detector.detect(image.movedim(0, 2).numpy())

@@ -93,6 +93,14 @@ def test_tiles_give_the_bits_of_the_whole(
     assert tiles.share_looked_at == 1
 
 
+@pytest.mark.parametrize("radius", [3.0, 20.0])
+def test_centroids_have_the_bits_of_the_whole(radius: float) -> None:
+    detector = Detector(small_unet(), settings(centroid_radius=radius))
+    image = noise(251, 338)
+    whole = detector.detect(image, precision="exact")
+    assert_same(detector.detect_slide(image, precision="exact", tile_size=97), whole)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_winograds_bits_are_those_of_the_whole_for_patches(stride: int) -> None:
     # Its blocks lie on one grid over the image, and so do the tiles.
