@@ -123,13 +123,20 @@ def page(
 
 def _about(record: RecordData) -> str:
     about, images = record["data_set"], record["test"]
+    radii = [entry["parameters"].get("centroid_radius", 0) for entry in record["entries"].values()]
+    centroids = (
+        f" Nuclei of U-Nets lie at the centroids of their peaks within {max(radii):.3g} of their "
+        "pixels, the best of six radii on the validation parts for votes and heat maps together."
+        if max(radii, default=0)
+        else ""
+    )
     return (
         f"`{about['name']}`: {len(images)} test images, "
         f"{sum(image['annotations'] for image in images):,} nuclei of a mean radius of "
         f"{about['radius']:g} px; {about['validation_fraction']:.0%} of the "
         f"training images are for validation. The classical methods see nuclei as "
         f"`dvfast.baselines.nucleus_density(image, {about['stain']!r})` shows them. Licence: "
-        f"{about['licence']}. Source: {about['attribution']}."
+        f"{about['licence']}. Source: {about['attribution']}.{centroids}"
     )
 
 
