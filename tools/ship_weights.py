@@ -54,7 +54,9 @@ def _ship(trainings: Path, record: dict[str, Any], row: str, target: Path) -> No
         )
         for condition in CONDITIONS
     }
-    detector.description["scores"]["test"] = scores
+    # As the row reads it, which may not be as training chose.
+    on_validation = {"f1": entry["parameters"]["validation_f1"], "radius": radius}
+    detector.description["scores"] |= {"tuned_on_validation": on_validation, "test": scores}
     detector.settings = replace(
         detector.settings,
         threshold=entry["parameters"]["threshold"],
