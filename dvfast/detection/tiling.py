@@ -179,8 +179,8 @@ class Tiling:
         self.view = view
         self._grid = crop_grid(net, settings.stride, precision)
         filtered = settings.window // 2 + settings.min_distance + _PLATEAU
-        filtered += math.ceil(settings.centroid_radius)
-        self._margin = net.reach + self._grid + LONGEST_VOTE + filtered
+        self._beside = int(settings.centroid_radius)  # so far a nucleus may lie from its peak
+        self._margin = net.reach + self._grid + LONGEST_VOTE + filtered + self._beside
         rows, columns = self._spans_of(region, tile_size)
         on_level = math.lcm(self._grid, view.ratio.numerator)
         self.tiles = [Tile((i, j), self._around((i, j), on_level)) for i in rows for j in columns]
@@ -203,8 +203,9 @@ class Tiling:
         """Rows and columns of the tiles, of nearly equal size."""
 
         def spans(first: int, length: int, size: int) -> Iterator[range]:
-            begin = min(max(math.floor(self.view.from_slide(first - 0.5)), 0), size - 1)
-            last = math.ceil(self.view.from_slide(first + length - 0.5)) + 1
+            begin = math.floor(self.view.from_slide(first - 0.5)) - self._beside
+            begin = min(max(begin, 0), size - 1)
+            last = math.ceil(self.view.from_slide(first + length - 0.5)) + 1 + self._beside
             end = min(max(last, begin + 1), size)
             parts = math.ceil((end - begin) / tile_size)
             for i in range(parts):

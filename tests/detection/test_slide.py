@@ -193,12 +193,15 @@ def test_longer_votes_do_not_count() -> None:
     assert len(detector.detect_slide(image)) == 0
 
 
-@pytest.mark.parametrize("region", [(40, 60, 100, 170), (0, 0, 1, 301), (299, 300, 1, 1)])
-@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize(
+    "region", [(40, 60, 100, 170), (10, 40, 30, 200), (0, 0, 1, 301), (299, 300, 1, 1)]
+)
+@pytest.mark.parametrize(("scale", "radius"), [(1.0, 0.0), (2.0, 0.0), (1.0, 20.0), (2.0, 5.0)])
 def test_regions_have_the_nuclei_of_the_whole(
-    region: tuple[int, int, int, int], scale: float
+    region: tuple[int, int, int, int], scale: float, radius: float
 ) -> None:
-    detector = Detector(small_unet(), settings(), pixel_size=1.0, image_pixel_size=scale)
+    read = settings(centroid_radius=radius)
+    detector = Detector(small_unet(), read, pixel_size=1.0, image_pixel_size=scale)
     image = noise(300, 301)
     whole = detector.detect_slide(image, precision="exact")
     part = detector.detect_slide(image, precision="exact", region=region, tile_size=64)
