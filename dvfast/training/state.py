@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from torch.optim.swa_utils import AveragedModel
 
 from ..data.json_files import differences
+from ..detection import DetectionSettings
 from ..errors import InputError
 from ..nn import VotingNetwork, VotingUNet
 from ..weights.container import read_container, write_container
@@ -160,7 +161,11 @@ class TrainingState:
         way_out = (
             "use the old ones, another output folder, or start over with resume=False (--fresh)"
         )
-        if changed := differences(facts.get("config") or {}, self._config.to_dict()):
+        theirs = dict(facts.get("config") or {})
+        if isinstance(theirs.get("detection"), Mapping):
+            # What there was not when the run began is at its default.
+            theirs["detection"] = {**DetectionSettings().to_dict(), **theirs["detection"]}
+        if changed := differences(theirs, self._config.to_dict()):
             raise InputError(f"{path}: the run began with other settings: {changed}; {way_out}")
         if facts.get("fingerprint") != fingerprint:
             raise InputError(

@@ -240,6 +240,17 @@ def test_other_settings_or_data_are_refused(folder: Path, tmp_path: Path) -> Non
         fit(data, tmp_path / "run", tiny_config(steps=2), progress=False)
 
 
+def test_a_run_that_began_before_a_setting_was_there_goes_on(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config(steps=2)
+    done = fit(folder, tmp_path / "run", config, progress=False)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    tensors, facts = read_container(checkpoint, "dvfast_checkpoint", "a checkpoint")
+    del facts["config"]["detection"]["centroid_radius"]
+    write_container(checkpoint, tensors, "dvfast_checkpoint", facts)
+    again = fit(folder, tmp_path / "run", config, progress=False)
+    assert again.history == done.history
+
+
 def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
     fit(folder, tmp_path, tiny_config(steps=1), progress=False)
     checkpoint = tmp_path / "checkpoint.safetensors"
