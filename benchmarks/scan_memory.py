@@ -30,8 +30,8 @@ _RUNS = {
     **{
         f"{weights}, {precision}, {size} x {size}": (precision, size, 2, weights)
         for weights in ("ihc", "histology")
-        for precision in ("exact", "float32")
-        for size in (512, 4000)
+        for precision, sizes in (("exact", (512, 4000)), ("float32", (512, 4000, 8000)))
+        for size in sizes
     },
 }
 
