@@ -60,7 +60,7 @@ def recipe(method: Method, data_set: DataSet, seed: int, settings: Settings) -> 
     """All that the result of a row depends on, but for the data and the version of dvfast."""
     what: dict[str, Any] = {**asdict(method), "network": None, "seed": seed}
     what |= {"radius": data_set.radius, "test_images": settings.test_images}
-    what["validation_fraction"] = TrainingConfig().validation_fraction
+    what["validation_fraction"] = data_set.validation_fraction
     for name in ("name", "citation"):  # words of the table
         what.pop(name)
     if method.network is None:

@@ -178,6 +178,16 @@ def test_other_settings_of_trainings_leave_other_entries(
     assert run(replace(data, unet_lam=7.0, validation_fraction=0.4)) == ["itcn/0", "dv-u/0"]
 
 
+def test_parameters_are_chosen_anew_for_another_validation_part(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = counted(monkeypatch, preparation, "tune")
+    for fraction in (0.2, 0.4, 0.2):
+        part = replace(data, validation_fraction=fraction)
+        compare([part], [ITCN], tmp_path / "out", Settings(tuning_images=3))
+    assert [len(call[1]) for call in tuned] == [1, 2]
+
+
 def test_test_images_never_reach_training_or_tuning(
     data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
