@@ -8,9 +8,8 @@ from numbers import Integral, Real
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from ._library import HAS_CUDA_KERNELS
+from ._library import HAS_CUDA_KERNELS, refuse_tangent
 
 __all__ = [
     "MAX_WINDOW",
@@ -23,6 +22,7 @@ __all__ = [
     "check_integers",
     "check_number",
     "check_size",
+    "check_stride",
     "check_tensor",
     "check_votes",
     "choice",
@@ -35,7 +35,7 @@ Offset = float | tuple[float, float]
 
 MIN_SIGMA = 0.01  # kMinSigma of csrc/core/gaussian.h
 MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
-_MAX_OFFSET = 2.0**40  # kFarthestLanding of csrc/core/landing.h
+_FARTHEST = 2.0**40  # kFarthestLanding of csrc/core/landing.h
 # Sizes are symbolic while torch.compile traces; NumPy's numbers are Integral or Real.
 _INTEGERS = (int, torch.SymInt, Integral)
 _NUMBERS = (float, int, torch.SymFloat, torch.SymInt, Real)
@@ -56,15 +56,7 @@ def check_tensor(name: str, value: Tensor) -> None:
             f"{name} is on {value.device}, but this dvfast is built without CUDA kernels: build it "
             "where nvcc is on PATH, or move the tensor to the CPU"
         )
-    # PyTorch would take the derivative of an operator without forward mode for zero.
-    if forward_ad._current_level < 0:
-        return
-    tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
-    if tangent is not None:
-        raise NotImplementedError(
-            f"{name} carries a tangent, but dvfast's operators have no derivatives in forward "
-            "mode; use backward or torch.autograd.grad, or dvfast.reference"
-        )
+    refuse_tangent(name, value)
 
 
 def check_number(name: str, value: float) -> None:
@@ -91,6 +83,12 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def check_stride(stride: int) -> None:
+    check_count("stride", stride)
+    if stride > _FARTHEST:
+        raise ValueError(f"stride must be at most 2^40 pixels, got {stride}")
+
+
 def check_flag(name: str, value: bool) -> None:
     if value not in (True, False):
         raise wrong_type(name, value, "True or False")
@@ -104,7 +102,7 @@ def pair(offset: Offset) -> tuple[float, float]:
     y, x = both
     if not (isinstance(y, _NUMBERS) and isinstance(x, _NUMBERS)):
         raise wrong_type("offset", offset, "one number or (y, x)")
-    if not (abs(y) <= _MAX_OFFSET and abs(x) <= _MAX_OFFSET):  # as torch.compile can follow it
+    if not (abs(y) <= _FARTHEST and abs(x) <= _FARTHEST):  # as torch.compile can follow it
         raise ValueError(f"offset must be finite, at most 2^40 pixels, got {offset}")
     return float(y), float(x)
 
@@ -131,6 +129,8 @@ def check_size(size: tuple[int, int]) -> None:
     check_integers("size", size, "two integers, (height, width)")
     if len(size) != 2 or size[0] < 0 or size[1] < 0:
         raise ValueError(f"size must be (height, width), got {size}")
+    if size[0] > _FARTHEST or size[1] > _FARTHEST:
+        raise ValueError(f"size must be at most 2^40 pixels, got {size}")
 
 
 def check_votes(votes: Tensor) -> None:

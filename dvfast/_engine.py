@@ -224,6 +224,8 @@ def why_not(net: DeepVotingNet) -> str | None:
         return f"its last layer gives {channels} channels, not {3 * net.num_votes}"
     if type(net.dropout) not in (nn.Dropout, nn.Identity):
         return f"its dropout is a {type(net.dropout).__name__}"
+    if reason := why_not_plain(net.dropout):
+        return f"its dropout {reason}"
     return no_kernels("vote_head", net.conv1.weight.device.type)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -36,16 +37,21 @@ def _holding(key: Hashable, enter: Callable[[], Callable[[], None]]) -> Iterator
 @contextmanager
 def convolving_in_float32() -> Iterator[None]:
     """Float32 as it is: on a GPU PyTorch convolves in TF32 by default. Set back at the end."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # made at run time
+    # Both are made at run time.
+    kinds: list[Any] = [torch.backends.cudnn.conv, torch.backends.mkldnn.conv]  # type: ignore[attr-defined]
 
     def enter() -> Callable[[], None]:
-        rounded = convolutions.fp32_precision == "tf32"
-        if rounded:
+        rounded = [
+            (convolutions, convolutions.fp32_precision)
+            for convolutions in kinds
+            if convolutions.fp32_precision in ("tf32", "bf16")
+        ]
+        for convolutions, _ in rounded:
             convolutions.fp32_precision = "ieee"
 
         def leave() -> None:
-            if rounded:
-                convolutions.fp32_precision = "tf32"
+            for convolutions, precision in rounded:
+                convolutions.fp32_precision = precision
 
         return leave
 

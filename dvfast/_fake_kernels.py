@@ -60,8 +60,8 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     shape = [logits.shape[0], *logits.shape[2:]] if per_patch else []
-    gradient = torch.empty_like(logits) if with_gradient else logits.new_empty(0)
-    return logits.new_empty(shape, dtype=dtype), gradient
+    loss = logits.new_empty(shape, dtype=dtype)
+    return loss, torch.empty_like(logits, dtype=dtype) if with_gradient else loss.new_empty(0)
 
 
 @_fake("voting_loss_backward")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 __all__ = ["HAS_CUDA_KERNELS", "arithmetic_peak", "build_info", "cpu_info", "ops"]
 
@@ -27,7 +30,17 @@ def _find_library() -> Path:
     return found[0]
 
 
+_CAPABILITIES = ("portable", "avx2", "avx512")
+_MOST_THREADS = 4096
+
 _PATH = _find_library()
+if (_asked := os.environ.get("DVFAST_CPU_CAPABILITY", "avx512")) not in _CAPABILITIES:
+    warnings.warn(
+        f"DVFAST_CPU_CAPABILITY is {_asked!r}, expected one of {', '.join(_CAPABILITIES)}: it is "
+        "ignored",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 torch.ops.load_library(_PATH)
 ops = torch.ops.dvfast
 
@@ -66,8 +79,8 @@ def arithmetic_peak(unit: Literal["vector", "matrix"], threads: int, rounds: int
     """FLOP per second of multiply-adds in registers: float32 vectors, or bfloat16 in AMX."""
     if unit == "matrix" and not cpu_info()["matrix_unit"]:
         raise RuntimeError("this CPU has no matrix unit")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"threads must be from 1 to {_MOST_THREADS}, got {threads}")
     library = ctypes.CDLL(str(_PATH))
     library.dvfast_arithmetic_peak.restype = ctypes.c_double
     library.dvfast_arithmetic_peak.argtypes = [ctypes.c_bool, ctypes.c_int, ctypes.c_int64]
@@ -83,11 +96,24 @@ def release_memory() -> None:
 # --- Gradients ------------------------------------------------------------------------------------
 
 
+def refuse_tangent(name: str, value: Tensor) -> None:
+    """PyTorch would take the derivative of an operator without forward mode for zero."""
+    if forward_ad._current_level < 0:
+        return
+    tangent = forward_ad.unpack_dual(value).tangent
+    if tangent is not None:
+        raise NotImplementedError(
+            f"{name} carries a tangent, but dvfast's operators have no derivatives in forward "
+            "mode; use backward or torch.autograd.grad, or dvfast.reference"
+        )
+
+
 def _hybrid_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(output)
 
 
 def _hybrid_backward(ctx: Any, grad_output: Tensor) -> Tensor:
+    refuse_tangent("grad_output", grad_output)
     (output,) = ctx.saved_tensors
     return ops.hybrid_activation_backward(grad_output, output)
 
@@ -97,6 +123,7 @@ def _hybrid_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) ->
 
 
 def _hybrid_double_backward(ctx: Any, grad_grad_input: Tensor) -> tuple[Tensor, Tensor]:
+    refuse_tangent("grad_grad_input", grad_grad_input)
     grad_output, output = ctx.saved_tensors
     return (
         ops.hybrid_activation_backward(grad_grad_input, output),
@@ -116,11 +143,15 @@ torch.library.register_autograd(
 
 def _loss_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1])
+    ctx.dtype = inputs[0].dtype
 
 
 def _loss_backward(ctx: Any, grad_loss: Tensor, _: Any) -> tuple[Tensor, None, None, None, None]:
+    refuse_tangent("grad_output", grad_loss)
     (gradient,) = ctx.saved_tensors
-    return ops.voting_loss_backward(grad_loss, gradient), None, None, None, None
+    # Rounded to a half only now that 1 / N and the scale of losses are in it.
+    scaled = ops.voting_loss_backward(grad_loss, gradient).to(ctx.dtype)
+    return scaled, None, None, None, None
 
 
 torch.library.register_autograd("dvfast::voting_loss", _loss_backward, setup_context=_loss_setup)
@@ -136,6 +167,7 @@ def _register_map_gradient(name: str) -> None:
     backward_op = getattr(ops, f"{name}_backward")
 
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        refuse_tangent("grad_output", grad)
         (votes,) = ctx.saved_tensors
         return backward_op(grad, votes, *ctx.settings), None, None, *(None for _ in ctx.settings)
 

@@ -141,7 +141,8 @@ def _spans(
     """Parts over ``count`` voters from the pixel ``first`` on, of an image of ``size`` pixels."""
     in_one = size + 2 * net.margin <= limit
     reach = max(net.reach, net.margin)
-    most = count if in_one else max(1, (limit - 2 * reach) // stride)
+    # At least as much again as overlaps, however far the network reaches.
+    most = count if in_one else max(1, max(limit - 2 * reach, 2 * reach) // stride)
     parts = math.ceil(count / most)
     # The first vote is one of a part's own grid, and not of what the part reaches beside it: then
     # every so many of all votes are wanted.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arguments import check_count, check_integers, wrong_type
+from ._arguments import check_integers, check_stride, wrong_type
 from ._engine import Engine, engine_of, why_not
 from ._evaluating import evaluating
 from ._library import cpu_info
@@ -130,7 +130,7 @@ def scan(
             f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}"
         )
     check_padding(padding)
-    check_count("stride", stride)
+    check_stride(stride)
     if not isinstance(net, VotingNetwork):
         raise wrong_type("net", net, "a VotingNetwork", "; dvfast.weights.load_weights reads one")
     images = _as_batch(image, net)
@@ -162,7 +162,7 @@ def scan(
     _check_precision(precision, mode, engine, reason)
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
-    with evaluating(net):
+    with evaluating(net), torch.autocast(images.device.type, enabled=False):
         votes = _scan_grid(net, engine, images, whole, block, mode, padding, precision, progress)
     first_row, first_column = (grid.top - whole.top) // stride, (grid.left - whole.left) // stride
     return votes[

@@ -71,6 +71,27 @@ def test_votes_are_those_of_their_pixels(
         torch.testing.assert_close(votes, dvfast.hybrid_activation(logits))
 
 
+def test_a_network_that_reaches_further_than_a_window_is_wide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parts grow with the reach: what overlaps is never more than what is new."""
+    net = OfAnyKind(1, 2, 20, 1)
+    image = random_image(1, 1, 83, 99).double()
+    seen: list[int] = []
+    dense = OfAnyKind.dense
+
+    def spy(net: OfAnyKind, pixels: Tensor, stride: int = 1) -> Tensor:
+        seen.append(pixels[0, 0].numel())
+        return dense(net, pixels, stride)
+
+    expected = dvfast.scan(net, image, precision="float32")
+    monkeypatch.setattr(OfAnyKind, "dense", spy)
+    monkeypatch.setattr(windows, "_WINDOW", 30)
+    torch.testing.assert_close(dvfast.scan(net, image, precision="float32"), expected)
+    assert len(seen) > 1
+    assert sum(seen) < 9 * 83 * 99
+
+
 class Blurred(VotingNetwork):
     """As in the documentation: nothing that could tell its dtype or device."""
 

@@ -319,7 +319,8 @@ class PrecisionOfConvolutions(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any, kwargs: Any = None) -> Any:
         if "convolution" in str(function):
-            self.seen.append(torch.backends.cudnn.conv.fp32_precision)
+            for kind in (torch.backends.cudnn, torch.backends.mkldnn):
+                self.seen.append(kind.conv.fp32_precision)
         return function(*args, **kwargs or {})
 
 
@@ -328,11 +329,21 @@ def test_pytorch_convolves_in_float32_itself(device: torch.device) -> None:
     torch.manual_seed(0)
     net = DeepVotingNet(num_votes=1, channels=(4, 4, 4), hidden=(8,)).to(device)
     net.dropout = torch.nn.AlphaDropout()  # so that the engine cannot run it
-    with PrecisionOfConvolutions() as precision, pytest.warns(RuntimeWarning, match="AlphaDropout"):
-        votes = dvfast.scan(net, random_image(1, 3, 20, 21), precision="float32")
-    assert len(precision.seen) > 0
-    assert set(precision.seen) == {"ieee"}
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    image = random_image(1, 3, 20, 21).to(device)
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+    try:
+        with (
+            PrecisionOfConvolutions() as precision,
+            torch.autocast(device.type, torch.bfloat16),
+            pytest.warns(RuntimeWarning, match="AlphaDropout"),
+        ):
+            votes = dvfast.scan(net, image, precision="float32")
+        assert len(precision.seen) > 0
+        assert set(precision.seen) == {"ieee"}
+        assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+        assert torch.backends.mkldnn.conv.fp32_precision == "bf16"
+    finally:
+        torch.backends.mkldnn.conv.fp32_precision = "none"
     net.dropout = torch.nn.Dropout()
     exact = dvfast.scan(net, random_image(1, 3, 20, 21))
     torch.testing.assert_close(votes, exact, rtol=AGREEMENT, atol=AGREEMENT)

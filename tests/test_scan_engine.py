@@ -157,6 +157,11 @@ def replaced_dropout(net: DeepVotingNet) -> DeepVotingNet:
     return net
 
 
+def hooked_dropout(net: DeepVotingNet) -> DeepVotingNet:
+    net.dropout.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return net
+
+
 def replaced_forward(net: DeepVotingNet) -> DeepVotingNet:
     net.head[1].forward = MethodType(nn.Conv2d.forward, net.head[1])
     return net
@@ -168,6 +173,7 @@ UNUSUAL: dict[str, tuple[Callable[[DeepVotingNet], DeepVotingNet], str]] = {
     "replaced layer": (replaced_layer, "conv2 is a OtherConvolution"),
     "replaced last layer": (replaced_last_layer, r"head\[1\] is a Sequential"),
     "replaced dropout": (replaced_dropout, "its dropout is a Tanh"),
+    "hooked dropout": (hooked_dropout, "its dropout has hooks"),
     "replaced forward": (replaced_forward, r"head\[1\] has a forward of its own"),
     "no bias": (no_bias, "conv3 has no bias"),
     "hook": (hook, r"head\[1\] has hooks"),

@@ -34,9 +34,10 @@ template <typename T, typename Target>
 struct VotingLossParams {
   VotesView<const T> logits;
   VotesView<const Target> target;
-  VotesView<T> gradient;     // of each patch's loss; data == nullptr: not wanted
-  compute_t<T>* patch_loss;  // [patches]; nullptr: not wanted
-  double* block_loss;        // [blocks]
+  // Of each patch's loss, not yet scaled: a half overflows or vanishes before it comes to that.
+  VotesView<compute_t<T>> gradient;  // data == nullptr: not wanted
+  compute_t<T>* patch_loss;          // [patches]; nullptr: not wanted
+  double* block_loss;                // [blocks]
   double lambda;
 };
 
@@ -46,7 +47,7 @@ template <typename T>
 struct VotingLossBackwardParams {
   VotesView<const T> gradient;
   VotesView<T> grad_input;
-  MapView<const compute_t<T>> grad_output;
+  MapView<const T> grad_output;
 };
 
 template <typename T>

@@ -44,7 +44,7 @@ DVFAST_MULTIVERSION void gaussian_filter(const GaussianFilterParams<T>& params, 
     std::fill(output, output + in.width, T(0));
     for (int64_t i = 0; i < params.window; ++i) {
       const T tap = params.taps_x[i];
-      const T* __restrict source = padded.data() + i;
+      const T* source = columns - reach + i;
       for (int64_t x = 0; x < in.width; ++x) {
         output[x] = fused_multiply_add(tap, source[x], output[x]);
       }

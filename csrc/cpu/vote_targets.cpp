@@ -1,65 +1,96 @@
 #include "vote_targets.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
+#include "../core/rounding.h"
+
 namespace dvfast {
+
+namespace {
+
+// Enough for edges; all of many nuclei need not be sorted.
+constexpr int64_t kMostSorted = 1024;
+// Of the sorted coordinates, to see how close most of them lie.
+constexpr int64_t kShares = 32;
+
+template <typename T>
+std::vector<double> sorted(const std::vector<Nucleus<T>>& nuclei, T Nucleus<T>::* coordinate) {
+  const size_t step = divide_up(static_cast<int64_t>(nuclei.size()), kMostSorted);
+  std::vector<double> values;
+  for (size_t i = 0; i < nuclei.size(); i += step) values.push_back(nuclei[i].*coordinate);
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+// What the coordinates would span if all of them lay as close as most do: a gap between crowds of
+// nuclei, or one nucleus far away, does not count.
+double usual_extent(const std::vector<double>& values) {
+  const int64_t last = static_cast<int64_t>(values.size()) - 1;
+  const int64_t shares = std::min(last, kShares);
+  std::vector<double> lengths;
+  for (int64_t i = 0; i < shares; ++i) {
+    lengths.push_back(values[(i + 1) * last / shares] - values[i * last / shares]);
+  }
+  if (lengths.empty()) return 0;
+  std::nth_element(lengths.begin(), lengths.begin() + shares / 2, lengths.end());
+  return lengths[shares / 2] * static_cast<double>(shares);
+}
+
+}  // namespace
+
+BinEdges::BinEdges(const std::vector<double>& coordinates, int64_t bins) {
+  const int64_t count = static_cast<int64_t>(coordinates.size());
+  for (int64_t i = 1; i < bins; ++i) {
+    const double edge = coordinates[i * count / bins];
+    if (edges_.empty() || edge > edges_.back()) edges_.push_back(edge);
+  }
+}
+
+int64_t BinEdges::bin_of(double position) const {
+  return std::upper_bound(edges_.begin(), edges_.end(), position) - edges_.begin();
+}
 
 template <typename T>
 NucleusBins<T>::NucleusBins(const T* points, int64_t count, int64_t point_stride,
                             int64_t axis_stride) {
   std::vector<Nucleus<T>> finite;
   finite.reserve(static_cast<size_t>(count));
-  double last_y = 0, last_x = 0;
   for (int64_t i = 0; i < count; ++i) {
     const T y = points[i * point_stride];
     const T x = points[i * point_stride + axis_stride];
-    if (!is_finite(y) || !is_finite(x)) continue;
-    const bool first = finite.empty();
-    origin_y_ = first ? y : std::min<double>(origin_y_, y);
-    origin_x_ = first ? x : std::min<double>(origin_x_, x);
-    last_y = first ? y : std::max<double>(last_y, y);
-    last_x = first ? x : std::max<double>(last_x, x);
-    finite.push_back({y, x, i});
+    if (is_finite(y) && is_finite(x)) finite.push_back({y, x, i});
   }
   if (finite.empty()) return;
 
-  // Two nuclei to a bin, unless they lie along a line: there, no more bins than nuclei. If not even
-  // a double holds the area, one bin has them all.
-  const double height = last_y - origin_y_;
-  const double width = last_x - origin_x_;
-  const double n = static_cast<double>(finite.size());
-  const bool sortable =
-      is_finite(2 * height) && is_finite(2 * width) && is_finite(2 * height * width);
-  if (sortable) {
-    side_ = std::max({std::sqrt(2 * height * width / n), std::max(height, width) / n, 1.0});
-  }
-  bins_y_ = sortable ? static_cast<int64_t>(height / side_) + 1 : 1;
-  bins_x_ = sortable ? static_cast<int64_t>(width / side_) + 1 : 1;
+  const auto ys = sorted(finite, &Nucleus<T>::y), xs = sorted(finite, &Nucleus<T>::x);
+  const double wanted = std::max(static_cast<double>(finite.size()) / kNucleiPerBin, 1.0);
+  const double aspect = usual_extent(ys) / usual_extent(xs);
+  // Along a line all bins are in a row. Where not even a double holds the extents, no matter.
+  const double rows = std::sqrt(wanted * (std::isnan(aspect) ? 1.0 : aspect));
+  const double bins_y = std::round(std::clamp(rows, 1.0, wanted));
+  y_ = BinEdges(ys, static_cast<int64_t>(bins_y));
+  x_ = BinEdges(xs, static_cast<int64_t>(std::ceil(wanted / bins_y)));
 
-  starts_.assign(static_cast<size_t>(bins_y_ * bins_x_ + 1), 0);
-  const auto bin = [&](const Nucleus<T>& nucleus) {
-    return bin_of(nucleus.y, origin_y_, bins_y_) * bins_x_ + bin_of(nucleus.x, origin_x_, bins_x_);
-  };
-  for (const auto& nucleus : finite) ++starts_[bin(nucleus) + 1];
+  starts_.assign(static_cast<size_t>(y_.bins() * x_.bins() + 1), 0);
+  std::vector<int64_t> bin(finite.size());
+  for (size_t i = 0; i < finite.size(); ++i) {
+    bin[i] = y_.bin_of(finite[i].y) * x_.bins() + x_.bin_of(finite[i].x);
+    ++starts_[bin[i] + 1];
+  }
   for (size_t i = 1; i < starts_.size(); ++i) starts_[i] += starts_[i - 1];
   nuclei_.resize(finite.size());
   std::vector<int64_t> next(starts_.begin(), starts_.end() - 1);
-  for (const auto& nucleus : finite) nuclei_[next[bin(nucleus)]++] = nucleus;
-}
-
-template <typename T>
-int64_t NucleusBins<T>::bin_of(double position, double origin, int64_t bins) const {
-  const double bin = std::floor((position - origin) / side_);
-  return static_cast<int64_t>(std::clamp(bin, 0.0, static_cast<double>(bins - 1)));
+  for (size_t i = 0; i < finite.size(); ++i) nuclei_[next[bin[i]]++] = finite[i];
 }
 
 template <typename T>
 int64_t NucleusBins<T>::nearest(T y, T x, int64_t k, Nucleus<T>* nuclei,
                                 T* squared_distances) const {
   if (nuclei_.empty() || k == 0) return 0;
-  const int64_t centre_y = bin_of(y, origin_y_, bins_y_);
-  const int64_t centre_x = bin_of(x, origin_x_, bins_x_);
+  const int64_t centre_y = y_.bin_of(y), centre_x = x_.bin_of(x);
+  const int64_t bins_y = y_.bins(), bins_x = x_.bins();
   int64_t found = 0;
 
   const auto visit_bin = [&](int64_t bin) {
@@ -86,19 +117,19 @@ int64_t NucleusBins<T>::nearest(T y, T x, int64_t k, Nucleus<T>* nuclei,
   for (int64_t ring = 0;; ++ring) {
     const int64_t top = centre_y - ring, bottom = centre_y + ring;
     const int64_t left = centre_x - ring, right = centre_x + ring;
-    for (int64_t v = std::max<int64_t>(top, 0); v <= std::min(bottom, bins_y_ - 1); ++v) {
+    for (int64_t v = std::max<int64_t>(top, 0); v <= std::min(bottom, bins_y - 1); ++v) {
       const bool whole_row = v == top || v == bottom;
       const int64_t step = whole_row || ring == 0 ? 1 : right - left;
       for (int64_t u = left; u <= right; u += step) {
-        if (u >= 0 && u < bins_x_) visit_bin(v * bins_x_ + u);
+        if (u >= 0 && u < bins_x) visit_bin(v * bins_x + u);
       }
     }
     double bound = std::numeric_limits<double>::infinity();
-    if (top > 0) bound = std::min(bound, y - (origin_y_ + top * side_));
-    if (bottom < bins_y_ - 1) bound = std::min(bound, origin_y_ + (bottom + 1) * side_ - y);
-    if (left > 0) bound = std::min(bound, x - (origin_x_ + left * side_));
-    if (right < bins_x_ - 1) bound = std::min(bound, origin_x_ + (right + 1) * side_ - x);
-    if (std::isinf(bound)) return found;
+    if (top > 0) bound = std::min(bound, y - y_.first_of(top));
+    if (bottom < bins_y - 1) bound = std::min(bound, y_.first_of(bottom + 1) - y);
+    if (left > 0) bound = std::min(bound, x - x_.first_of(left));
+    if (right < bins_x - 1) bound = std::min(bound, x_.first_of(right + 1) - x);
+    if (top <= 0 && left <= 0 && bottom >= bins_y - 1 && right >= bins_x - 1) return found;
     // The margin covers the rounding of distances in T.
     if (found == k && bound > 0 && squared_distances[k - 1] * 1.0001 < bound * bound) return found;
   }

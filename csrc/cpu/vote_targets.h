@@ -16,8 +16,24 @@ struct Nucleus {
   int64_t index;
 };
 
-// The nuclei of one image sorted into square bins, about two in each, so that a pixel looks only at
-// the bins around it. Points that are NaN or infinite are left out.
+// Where bins end along an axis: about as many nuclei lie in each, however they crowd.
+class BinEdges {
+ public:
+  BinEdges() = default;
+  BinEdges(const std::vector<double>& coordinates, int64_t bins);  // sorted, not none
+
+  int64_t bins() const { return static_cast<int64_t>(edges_.size()) + 1; }
+  int64_t bin_of(double position) const;
+  double first_of(int64_t bin) const { return edges_[bin - 1]; }  // but for the first bin
+
+ private:
+  std::vector<double> edges_;  // between bins
+};
+
+constexpr int64_t kNucleiPerBin = 2;
+
+// The nuclei of one image sorted into bins, a few in each, so that a pixel looks only at the bins
+// around it. Points that are NaN or infinite are left out.
 template <typename T>
 class NucleusBins {
  public:
@@ -28,10 +44,7 @@ class NucleusBins {
   int64_t nearest(T y, T x, int64_t k, Nucleus<T>* nuclei, T* squared_distances) const;
 
  private:
-  int64_t bin_of(double position, double origin, int64_t bins) const;
-
-  double side_ = 1, origin_y_ = 0, origin_x_ = 0;
-  int64_t bins_y_ = 0, bins_x_ = 0;
+  BinEdges y_, x_;
   std::vector<int64_t> starts_;  // bins + 1
   std::vector<Nucleus<T>> nuclei_;
 };

@@ -25,7 +25,7 @@ DVFAST_INLINE void vote_of_run(const VotingLossParams<T, Target>& params, const 
   const auto& slopes = params.gradient;
   const T* __restrict logit = logits.at(run.b, j, run.y, run.x);
   const Target* __restrict wanted = target.at(run.b, j, run.y, run.x);
-  T* __restrict gradient = kGradient ? slopes.at(run.b, j, run.y, run.x) : nullptr;
+  Compute* __restrict gradient = kGradient ? slopes.at(run.b, j, run.y, run.x) : nullptr;
   for (int64_t i = 0; i < run.length; ++i) {
     const int64_t l = at<kUnit>(i, logits.x_stride);
     const int64_t t = at<kUnit>(i, target.x_stride);
@@ -37,9 +37,9 @@ DVFAST_INLINE void vote_of_run(const VotingLossParams<T, Target>& params, const 
     patch_loss[i] += vote.loss;
     if constexpr (kGradient) {
       const int64_t g = at<kUnit>(i, slopes.x_stride);
-      gradient[g] = FromCompute<T>::convert(vote.confidence_gradient);
-      gradient[g + slopes.channel_stride] = FromCompute<T>::convert(vote.offset_y_gradient);
-      gradient[g + 2 * slopes.channel_stride] = FromCompute<T>::convert(vote.offset_x_gradient);
+      gradient[g] = vote.confidence_gradient;
+      gradient[g + slopes.channel_stride] = vote.offset_y_gradient;
+      gradient[g + 2 * slopes.channel_stride] = vote.offset_x_gradient;
     }
   }
 }
@@ -99,7 +99,6 @@ double sum_of_blocks(double* block_loss, int64_t blocks) {
 template <typename T>
 DVFAST_MULTIVERSION void voting_loss_backward(const VotingLossBackwardParams<T>& params,
                                               int64_t begin, int64_t end) {
-  using Compute = compute_t<T>;
   const auto& in = params.gradient;
   const auto& out = params.grad_input;
   const auto& upstream = params.grad_output;
@@ -107,20 +106,16 @@ DVFAST_MULTIVERSION void voting_loss_backward(const VotingLossBackwardParams<T>&
   const int64_t last = std::min(end * kPatchesPerBlock, num_patches(in));
   for (int64_t patch = begin * kPatchesPerBlock; patch < last;) {
     const Run run = run_at(in, patch, last);
-    const Compute* grad = upstream.at(run.b, run.y, run.x);
+    const T* grad = upstream.at(run.b, run.y, run.x);
     for (int64_t channel = 0; channel < kChannelsPerVote * in.num_votes; ++channel) {
       const T* __restrict from = in.at(run.b, 0, run.y, run.x) + channel * in.channel_stride;
       T* __restrict to = out.at(run.b, 0, run.y, run.x) + channel * out.channel_stride;
       if (uniform) {
-        const Compute factor = *grad;
-        for (int64_t i = 0; i < run.length; ++i) {
-          to[i] = FromCompute<T>::convert(to_compute(from[i]) * factor);
-        }
+        const T factor = *grad;
+        for (int64_t i = 0; i < run.length; ++i) to[i] = from[i] * factor;
       } else {
         for (int64_t i = 0; i < run.length; ++i) {
-          const Compute factor = grad[i * upstream.x_stride];
-          to[i * out.x_stride] =
-              FromCompute<T>::convert(to_compute(from[i * in.x_stride]) * factor);
+          to[i * out.x_stride] = from[i * in.x_stride] * grad[i * upstream.x_stride];
         }
       }
     }
@@ -142,8 +137,6 @@ DVFAST_INSTANTIATE(float16, float)
   template void voting_loss_backward<T>(const VotingLossBackwardParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)
-DVFAST_INSTANTIATE(bfloat16)
-DVFAST_INSTANTIATE(float16)
 #undef DVFAST_INSTANTIATE
 
 }  // namespace dvfast

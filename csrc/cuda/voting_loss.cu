@@ -57,10 +57,10 @@ __device__ __forceinline__ compute_t<T> patch_loss(const VotingLossParams<T, Tar
         static_cast<Compute>(params.lambda));
     loss += vote.loss;
     if (kGradient) {
-      T* slope = gradient.at(b, j, y, x);
-      slope[0] = FromCompute<T>::convert(vote.confidence_gradient);
-      slope[gradient.channel_stride] = FromCompute<T>::convert(vote.offset_y_gradient);
-      slope[2 * gradient.channel_stride] = FromCompute<T>::convert(vote.offset_x_gradient);
+      Compute* slope = gradient.at(b, j, y, x);
+      slope[0] = vote.confidence_gradient;
+      slope[gradient.channel_stride] = vote.offset_y_gradient;
+      slope[2 * gradient.channel_stride] = vote.offset_x_gradient;
     }
   }
   return loss;
@@ -91,6 +91,7 @@ __global__ void __launch_bounds__(kThreadsOfPlanes<T>)
     sum_planes(VotingLossParams<T, Target> params, int64_t patches) {
   using Compute = compute_t<T>;
   constexpr int kCount = kNeighbours<T>;
+  constexpr int kAtOnce = Packet<Compute>::kSize;  // whose gradients are in registers
   constexpr unsigned int kThreads = kThreadsOfPlanes<T>;
   const auto& logits = params.logits;
   const int64_t plane = logits.width;
@@ -110,20 +111,26 @@ __global__ void __launch_bounds__(kThreadsOfPlanes<T>)
           auto wanted_y = Neighbours<Target, kCount>::load(params.target.data + at + plane);
           auto wanted_x = Neighbours<Target, kCount>::load(params.target.data + at + 2 * plane);
 #pragma unroll
-          for (int n = 0; n < kCount; ++n) {
-            const VoteLoss<Compute> vote = vote_loss<Compute>(
-                to_compute(confidence[n]), to_compute(offset_y[n]), to_compute(offset_x[n]),
-                to_compute(wanted[n]), to_compute(wanted_y[n]), to_compute(wanted_x[n]),
-                static_cast<Compute>(params.lambda));
-            losses[n] += vote.loss;
-            confidence[n] = FromCompute<T>::convert(vote.confidence_gradient);
-            offset_y[n] = FromCompute<T>::convert(vote.offset_y_gradient);
-            offset_x[n] = FromCompute<T>::convert(vote.offset_x_gradient);
-          }
-          if (kGradient) {
-            confidence.store(params.gradient.data + at);
-            offset_y.store(params.gradient.data + at + plane);
-            offset_x.store(params.gradient.data + at + 2 * plane);
+          for (int first = 0; first < kCount; first += kAtOnce) {
+            Neighbours<Compute, kAtOnce> slope, slope_y, slope_x;
+#pragma unroll
+            for (int k = 0; k < kAtOnce; ++k) {
+              const int n = first + k;
+              const VoteLoss<Compute> vote = vote_loss<Compute>(
+                  to_compute(confidence[n]), to_compute(offset_y[n]), to_compute(offset_x[n]),
+                  to_compute(wanted[n]), to_compute(wanted_y[n]), to_compute(wanted_x[n]),
+                  static_cast<Compute>(params.lambda));
+              losses[n] += vote.loss;
+              slope[k] = vote.confidence_gradient;
+              slope_y[k] = vote.offset_y_gradient;
+              slope_x[k] = vote.offset_x_gradient;
+            }
+            if (kGradient) {
+              Compute* gradient = params.gradient.data + at + first;
+              slope.store(gradient);
+              slope_y.store(gradient + plane);
+              slope_x.store(gradient + 2 * plane);
+            }
           }
         }
         if (params.patch_loss != nullptr) losses.store(params.patch_loss + patch);
@@ -162,6 +169,15 @@ __device__ __forceinline__ void unstage(T* to, const T* from, int count) {
   if (last < count) to[last] = from[last];
 }
 
+// The gradient of halves is of another dtype and cannot take the place of the logits.
+template <bool kGradient, typename T>
+constexpr bool kGradientApart = kGradient && sizeof(T) != sizeof(compute_t<T>);
+
+// Of shared memory, for every channel of a patch.
+template <bool kGradient, typename T, typename Target>
+constexpr int64_t kStagedBytes =
+    sizeof(T) + sizeof(Target) + (kGradientApart<kGradient, T> ? sizeof(compute_t<T>) : 0);
+
 // All tensors are runs of memory, patch after patch with its channels side by side. Packets know no
 // patches, so that they go through shared memory, those of `at_once` patches at a time.
 template <bool kGradient, typename T, typename Target>
@@ -172,6 +188,9 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
   double* tree = shared_array<double>();
   T* logits = shared_array<T>(kTreeBytes);
   Target* targets = reinterpret_cast<Target*>(logits + at_once * channels);
+  Compute* slopes = kGradientApart<kGradient, T>
+                        ? reinterpret_cast<Compute*>(targets + at_once * channels)
+                        : reinterpret_cast<Compute*>(logits);
   for (int64_t block = blockIdx.x; block < num_blocks(patches); block += gridDim.x) {
     for (int first = 0; first < kPatchesPerBlock; first += at_once) {
       const int64_t start = block * kPatchesPerBlock + first;
@@ -186,7 +205,8 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
       const int i = static_cast<int>(threadIdx.x);
       if (i < at_once) {
         Compute loss = 0;
-        T* logit = logits + i * channels;
+        const T* logit = logits + i * channels;
+        Compute* slope = slopes + i * channels;
         const Target* wanted = targets + i * channels;
         for (int j = 0; i < count && j < channels; j += kChannelsPerVote) {
           const VoteLoss<Compute> vote = vote_loss<Compute>(
@@ -195,9 +215,9 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
               static_cast<Compute>(params.lambda));
           loss += vote.loss;
           if (kGradient) {
-            logit[j] = FromCompute<T>::convert(vote.confidence_gradient);
-            logit[j + 1] = FromCompute<T>::convert(vote.offset_y_gradient);
-            logit[j + 2] = FromCompute<T>::convert(vote.offset_x_gradient);
+            slope[j] = vote.confidence_gradient;
+            slope[j + 1] = vote.offset_y_gradient;
+            slope[j + 2] = vote.offset_x_gradient;
           }
         }
         if (i < count && params.patch_loss != nullptr) params.patch_loss[start + i] = loss;
@@ -205,7 +225,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce)
       }
       if (kGradient) {
         __syncthreads();
-        unstage(params.gradient.data + start * channels, logits, count * channels);
+        unstage(params.gradient.data + start * channels, slopes, count * channels);
       }
     }
     sum_tree(tree);
@@ -245,23 +265,21 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
     const int64_t row = patch / in.width;
     const int64_t y = row % in.height;
     const int64_t b = row / in.height;
-    const compute_t<T> factor = *params.grad_output.at(b, y, x);
+    const T factor = *params.grad_output.at(b, y, x);
     const T* from = in.at(b, 0, y, x);
     T* to = out.at(b, 0, y, x);
     for (int64_t channel = 0; channel < kChannelsPerVote * in.num_votes; ++channel) {
-      to[channel * out.channel_stride] =
-          FromCompute<T>::convert(to_compute(from[channel * in.channel_stride]) * factor);
+      to[channel * out.channel_stride] = from[channel * in.channel_stride] * factor;
     }
   }
 }
 
 // Patches at a time whose logits and targets fit into shared memory beside the tree, or 0.
-template <typename T, typename Target>
+template <bool kGradient, typename T, typename Target>
 int patches_at_once(int64_t channels) {
   constexpr int kFewest = 32;
   const auto fit = [&](int64_t patches) {
-    return patches * channels * static_cast<int64_t>(sizeof(T) + sizeof(Target)) <=
-           kMostSharedBytes - kTreeBytes;
+    return patches * channels * kStagedBytes<kGradient, T, Target> <= kMostSharedBytes - kTreeBytes;
   };
   for (int patches = kThreadsPerBlock; patches >= kFewest; patches /= 2) {
     if (fit(patches)) return patches;
@@ -279,9 +297,9 @@ cudaError_t launch_sweep(const VotingLossParams<T, Target>& params, int64_t patc
                      (!kGradient || dense_plane(params.gradient) == plane) &&
                      is_aligned(params.patch_loss);
   const int64_t channels = kChannelsPerVote * logits.num_votes;
-  const int at_once = patches_at_once<T, Target>(channels);
+  const int at_once = patches_at_once<kGradient, T, Target>(channels);
   if (alike && plane == 1 && at_once > 0) {
-    const auto staged = static_cast<size_t>(at_once * channels) * (sizeof(T) + sizeof(Target));
+    const int64_t staged = at_once * channels * kStagedBytes<kGradient, T, Target>;
     return launch(sum_interleaved<kGradient, T, Target>, blocks, kThreadsPerBlock,
                   kTreeBytes + staged, stream, params, patches, at_once);
   }
@@ -326,8 +344,8 @@ cudaError_t launch_voting_loss_backward(const VotingLossBackwardParams<T>& param
   const auto& in = params.gradient;
   const auto& upstream = params.grad_output;
   if (upstream.batch_stride == 0 && upstream.y_stride == 0 && upstream.x_stride == 0) {
-    return launch_pointwise(PointwiseParams<T, 1>{{in}, params.grad_input},
-                            Scale<compute_t<T>>{upstream.data}, stream);
+    return launch_pointwise(PointwiseParams<T, 1>{{in}, params.grad_input}, Scale<T>{upstream.data},
+                            stream);
   }
   const int64_t patches = in.batch * in.height * in.width;
   return launch(scale_gradient<T>, blocks_for(patches, kThreadsPerBlock), kThreadsPerBlock, 0,
@@ -350,8 +368,6 @@ DVFAST_INSTANTIATE(float16, float)
                                                       cudaStream_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)
-DVFAST_INSTANTIATE(bfloat16)
-DVFAST_INSTANTIATE(float16)
 #undef DVFAST_INSTANTIATE
 
 template cudaError_t launch_total_loss<float>(const double*, int64_t, float*, cudaStream_t);

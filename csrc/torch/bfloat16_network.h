@@ -53,12 +53,12 @@ Tensor bfloat16_trunk_layer(const Tensor& features, const Tensor& weight, const 
   params.pool_stride = pool_stride;
   params.pool_dilation = pool_dilation;
   check_row(num_windows(params.input.width, window, 1), features);
-  check_kept_rows(params.input.width, params.layer.outputs, pool_stride, pool_dilation, features);
   const auto length = [&](int64_t size) {
     return trunk_length(size, kernel_size, dilation, pool_stride, pool_dilation);
   };
-  Tensor output = allocate(features, {params.input.batch, length(params.input.height),
-                                      length(params.input.width), params.layer.outputs});
+  const int64_t height = length(params.input.height), width = length(params.input.width);
+  check_kept_rows(params.input.width, params.layer.outputs, pool_stride, pool_dilation, features);
+  Tensor output = allocate(features, {params.input.batch, height, width, params.layer.outputs});
   params.output = features_view<bfloat16>(output, "output", ScalarType::BFloat16);
   if (output.numel() > 0) Device{features}(params);
   return output;

@@ -7,6 +7,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -68,8 +69,17 @@ inline Tensor allocate_zeros(const Tensor& like, torch::headeronly::IntHeaderOnl
   return allocated(sizes, [&] { return torch::stable::new_zeros(like, sizes, dtype); });
 }
 
-inline Tensor allocate_like(const Tensor& like) {
-  return allocated(like.sizes(), [&] { return torch::stable::empty_like(like); });
+// With the order of its axes in memory.
+inline Tensor allocate_like(const Tensor& like, std::optional<ScalarType> dtype = std::nullopt) {
+  return allocated(like.sizes(), [&] {
+    using torch::stable::detail::from;
+    // torch::stable::empty_like takes no dtype.
+    std::array<StableIValue, 6> stack{from(like),         from(dtype),        from(std::nullopt),
+                                      from(std::nullopt), from(std::nullopt), from(std::nullopt)};
+    STABLE_TORCH_ERROR_CODE_CHECK(
+        torch_call_dispatcher("aten::empty_like", "", stack.data(), TORCH_ABI_VERSION));
+    return torch::stable::detail::to<Tensor>(stack[0]);
+  });
 }
 
 inline void check_dtype(const Tensor& tensor, const char* name,

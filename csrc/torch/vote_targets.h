@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "../core/targets.h"
 #include "tensors.h"
@@ -41,6 +42,9 @@ Tensor vote_targets(const Tensor& points, const Tensor& splits, int64_t height, 
   DVFAST_CHECK(height >= 0 && width >= 0 && num_votes >= 0,
                "size and num_votes must not be negative, got ", height, " x ", width, " and ",
                num_votes);
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 4;
+  DVFAST_CHECK(height <= kMost && width <= kMost, "size must be at most ", kMost, ", got ", height,
+               " x ", width);
   return with_real_type(points, "points", [&](auto type) {
     using T = decltype(type);
     DVFAST_CHECK(stride >= 1, "stride must be at least 1, got ", stride);

@@ -20,7 +20,7 @@ void sweep_voting_loss(const Tensor& logits, const Tensor& target, double lambda
   params.target = patches_view<const Target>(target, "target");
   params.lambda = lambda;
   if (gradient != nullptr) {
-    params.gradient = patches_view<T>(*gradient, "gradient");
+    params.gradient = patches_view<compute_t<T>>(*gradient, "gradient");
     merge_axes(params.logits, params.target, params.gradient);
   } else {
     merge_axes(params.logits, params.target);
@@ -34,7 +34,8 @@ void sweep_voting_loss(const Tensor& logits, const Tensor& target, double lambda
 }
 
 // The loss is a sum over patches, [], or each patch's own, [N] or [B, H, W]; in float32 for halves.
-// The gradient is that of each patch's own loss; empty where it is not wanted.
+// The gradient is that of each patch's own loss, in the dtype of the loss; empty where it is not
+// wanted.
 template <typename Device>
 std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tensor& target,
                                                double lambda, bool per_patch, bool with_gradient) {
@@ -53,7 +54,7 @@ std::tuple<Tensor, Tensor> voting_loss_forward(const Tensor& logits, const Tenso
     if (i != 1) patch_shape.push_back(logits.size(i));
   }
   Tensor loss = allocate(logits, patch_shape, compute);
-  Tensor gradient = with_gradient ? allocate_like(logits) : allocate(logits, {0});
+  Tensor gradient = with_gradient ? allocate_like(logits, compute) : allocate(logits, {0}, compute);
   Tensor* slope = with_gradient ? &gradient : nullptr;
   with_floating_type(logits, "logits", [&](auto type) {
     using T = decltype(type);
@@ -71,15 +72,14 @@ template <typename Device>
 Tensor voting_loss_backward(const Tensor& grad_output, const Tensor& gradient) {
   check_same_device(grad_output, "grad_output", gradient, "gradient");
   Tensor grad_input = allocate_like(gradient);
-  with_floating_type(gradient, "gradient", [&](auto type) {
+  with_real_type(gradient, "gradient", [&](auto type) {
     using T = decltype(type);
     VotingLossBackwardParams<T> params{};
     params.gradient = patches_view<const T>(gradient, "gradient");
     params.grad_input = patches_view<T>(grad_input, "grad_input");
-    check_dtype(grad_output, "grad_output",
-                {sizeof(compute_t<T>) == 8 ? ScalarType::Double : ScalarType::Float});
+    check_dtype(grad_output, "grad_output", {gradient.scalar_type()});
     auto& upstream = params.grad_output;
-    upstream = {static_cast<const compute_t<T>*>(grad_output.data_ptr()),
+    upstream = {static_cast<const T*>(grad_output.data_ptr()),
                 params.gradient.batch,
                 params.gradient.height,
                 params.gradient.width,

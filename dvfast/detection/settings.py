@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._arguments import check_count, check_flag, check_gaussian, check_integer, check_number, limit
+from .._arguments import (
+    check_count,
+    check_flag,
+    check_gaussian,
+    check_integer,
+    check_number,
+    check_stride,
+    limit,
+)
 from .._padding import check_padding
 from ..data.images import NORMALIZATIONS
 
@@ -72,7 +80,7 @@ class DetectionSettings:
     centroid_radius: float = 0.0
 
     def __post_init__(self) -> None:
-        check_count("stride", self.stride)
+        check_stride(self.stride)
         check_gaussian(self.sigma, self.window)
         check_number("threshold", self.threshold)
         if not math.isfinite(self.threshold):

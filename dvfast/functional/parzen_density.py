@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .._arguments import (
     Offset,
-    check_count,
     check_gaussian,
     check_size,
+    check_stride,
     check_votes,
     choice,
     limit,
@@ -77,7 +77,7 @@ def parzen_density(
     """
     check_votes(votes)
     check_size(size)
-    check_count("stride", stride)
+    check_stride(stride)
     check_gaussian(sigma, window)
     result, _ = ops.parzen_density(
         votes,

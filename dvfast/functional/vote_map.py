@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 from torch import Tensor
 
-from .._arguments import Offset, check_count, check_size, check_votes, choice, limit, pair
+from .._arguments import Offset, check_size, check_stride, check_votes, choice, limit, pair
 from .._library import ops
 
 __all__ = ["INTERPOLATIONS", "count_void_votes", "vote_map"]
@@ -51,8 +51,8 @@ def vote_map(
     Tensor
         ``[B, height, width]``, the dtype of `votes`. Votes that land outside are lost. Votes that
         are NaN or infinite, or whose confidence exceeds 2³³ divided by the number of votes of the
-        image (never a confidence up to 1), are void: dropped, and counted by
-        :func:`count_void_votes`. Differentiable once.
+        image (never a confidence up to 1 where there are fewer than 2³³ votes), are void: dropped,
+        and counted by :func:`count_void_votes`. Differentiable once.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def vote_map(
     """
     check_votes(votes)
     check_size(size)
-    check_count("stride", stride)
+    check_stride(stride)
     result, _ = ops.vote_map(
         votes,
         *size,

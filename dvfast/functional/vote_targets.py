@@ -9,7 +9,15 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .._arguments import Offset, check_count, check_number, check_size, pair, wrong_type
+from .._arguments import (
+    Offset,
+    check_count,
+    check_number,
+    check_size,
+    check_stride,
+    pair,
+    wrong_type,
+)
 from .._library import ops
 
 __all__ = ["vote_targets"]
@@ -75,7 +83,7 @@ def vote_targets(
     """
     check_size(size)
     check_count("num_votes", num_votes)
-    check_count("stride", stride)
+    check_stride(stride)
     for name, value in (("r1", r1), ("r2", r2), ("beta", beta)):
         check_number(name, value)
     if not 0 <= r1 <= r2:

@@ -75,11 +75,13 @@ def voting_loss(
         raise RuntimeError(
             f"target must be on the device of logits, {logits.device}, got {target.device}"
         )
-    with_gradient = torch.is_grad_enabled() and logits.requires_grad
+    # What vmap hands over does not say what it is made of.
+    unknown = not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level()
+    with_gradient = torch.is_grad_enabled() and (logits.requires_grad or bool(unknown))
     loss: Tensor
     loss, _ = ops.voting_loss(logits, target, lam, reduction == "none", with_gradient)
     if reduction == "mean":
-        patches = logits.numel() // logits.shape[1] if logits.shape[1] else 0
+        patches = logits.shape[0] * math.prod(logits.shape[2:])
         return loss / patches if patches else loss * math.nan
     return loss
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .._arguments import check_count, check_integers, check_number
+from .._arguments import check_count, check_integers, check_number, check_stride
 from .network import VotingNetwork
 
 __all__ = ["PATCH_SIZE", "POOLED_STRIDE", "DeepVotingNet", "trunk_geometry"]
@@ -177,7 +177,7 @@ class DeepVotingNet(VotingNetwork):
             If `image` or `stride` is something else.
         """
         self._check_input("image", image)
-        check_count("stride", stride)
+        check_stride(stride)
         if image.shape[2] < PATCH_SIZE or image.shape[3] < PATCH_SIZE:
             raise ValueError(
                 f"image must be at least {PATCH_SIZE} pixels high and wide, got "

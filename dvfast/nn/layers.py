@@ -7,15 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from .. import functional
-from .._arguments import (
-    Offset,
-    check_count,
-    check_gaussian,
-    check_integer,
-    choice,
-    limit,
-    pair,
-)
+from .._arguments import Offset, check_gaussian, check_integer, check_stride, choice, limit, pair
 from ..functional.vote_map import INTERPOLATIONS
 from ..functional.voting_loss import check_loss
 
@@ -122,7 +114,7 @@ class VoteDensity(nn.Module):
     ) -> None:
         super().__init__()
         check_gaussian(sigma, window)
-        check_count("stride", stride)
+        check_stride(stride)
         pair(offset)
         limit("max_offset", max_offset)
         choice("interpolation", interpolation, INTERPOLATIONS)

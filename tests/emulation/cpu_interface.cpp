@@ -123,8 +123,7 @@ void vote_head(const VoteHeadParams& params, int64_t, int64_t) {
   template void hybrid_activation<T>(const HybridActivationParams<T>&, int64_t, int64_t);        \
   template void hybrid_activation_backward<T>(const HybridBackwardParams<T>&, int64_t, int64_t); \
   template void hybrid_activation_double_backward<T>(const HybridDoubleBackwardParams<T>&,       \
-                                                     int64_t, int64_t);                          \
-  template void voting_loss_backward<T>(const VotingLossBackwardParams<T>&, int64_t, int64_t);
+                                                     int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)
 DVFAST_INSTANTIATE(bfloat16)
@@ -141,13 +140,14 @@ DVFAST_INSTANTIATE(float16, float16)
 DVFAST_INSTANTIATE(float16, float)
 #undef DVFAST_INSTANTIATE
 
-#define DVFAST_INSTANTIATE(T)                                                          \
-  template int64_t scatter_votes<T>(const VoteScatterParams<T>&, int64_t, int64_t);    \
-  template void sums_to_map<T>(const int64_t*, T*, int64_t, int64_t);                  \
-  template void gather_votes<T>(const VoteGatherParams<T>&, int64_t, int64_t);         \
-  template int64_t parzen_scatter<T>(const ParzenScatterParams<T>&, int64_t, int64_t); \
-  template void parzen_gather<T>(const ParzenGatherParams<T>&, int64_t, int64_t);      \
-  template std::vector<T> gaussian_taps<T>(double, int64_t, Tap);                      \
+#define DVFAST_INSTANTIATE(T)                                                                  \
+  template void voting_loss_backward<T>(const VotingLossBackwardParams<T>&, int64_t, int64_t); \
+  template int64_t scatter_votes<T>(const VoteScatterParams<T>&, int64_t, int64_t);            \
+  template void sums_to_map<T>(const int64_t*, T*, int64_t, int64_t);                          \
+  template void gather_votes<T>(const VoteGatherParams<T>&, int64_t, int64_t);                 \
+  template int64_t parzen_scatter<T>(const ParzenScatterParams<T>&, int64_t, int64_t);         \
+  template void parzen_gather<T>(const ParzenGatherParams<T>&, int64_t, int64_t);              \
+  template std::vector<T> gaussian_taps<T>(double, int64_t, Tap);                              \
   template void gaussian_filter<T>(const GaussianFilterParams<T>&, int64_t, int64_t);
 DVFAST_INSTANTIATE(float)
 DVFAST_INSTANTIATE(double)

@@ -208,12 +208,12 @@ def voting_loss(
     compute = np.float64 if dtypes[0] == "float64" else np.float32
     shape = (logits.shape[0], *logits.shape[2:])
     blocks = module.num_blocks(math.prod(shape))
-    gradient, scaled = np.zeros_like(logits), np.zeros_like(logits)
+    gradient, scaled = np.zeros_like(logits, compute), np.zeros_like(logits, compute)
     patch_loss, block_loss = np.zeros(shape, compute), np.zeros(blocks)
     sweep = getattr(module, f"voting_loss_{dtypes[0]}_{dtypes[1]}")
     for part in split(blocks):
         sweep(logits, target, gradient, patch_loss, block_loss, 384.0, *part)
-    backward = getattr(module, f"voting_loss_backward_{dtypes[0]}")
+    backward = getattr(module, f"voting_loss_backward_{gradient.dtype.name}")
     for part in split(blocks):
         backward(gradient, scaled, patch_loss, *part)
     return [patch_loss, block_loss, gradient, scaled]

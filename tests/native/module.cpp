@@ -68,11 +68,15 @@ void define_hybrid(py::module_& m, const std::string& type) {
                votes_view<const T>(output), votes_view<T>(grad)},
               begin, end);
         });
+}
+
+template <typename T>
+void define_loss_backward(py::module_& m, const std::string& type) {
   m.def(("voting_loss_backward_" + type).c_str(),
         [](const py::array& gradient, const py::array& grad_input, const py::array& grad_output,
            int64_t begin, int64_t end) {
           voting_loss_backward<T>({votes_view<const T>(gradient), votes_view<T>(grad_input),
-                                   map_view<const compute_t<T>>(grad_output)},
+                                   map_view<const T>(grad_output)},
                                   begin, end);
         });
 }
@@ -86,7 +90,7 @@ void define_loss(py::module_& m, const std::string& type, const std::string& tar
           VotingLossParams<T, Target> params{};
           params.logits = votes_view<const T>(logits);
           params.target = votes_view<const Target>(target);
-          if (gradient) params.gradient = votes_view<T>(*gradient);
+          if (gradient) params.gradient = votes_view<compute_t<T>>(*gradient);
           params.patch_loss = data_or_null<compute_t<T>>(patch_loss);
           params.block_loss = Array<double>::of(block_loss).data();
           params.lambda = lambda;
@@ -106,6 +110,8 @@ PYBIND11_MODULE(dvfast_kernels, m) {
   define_hybrid<double>(m, "float64");
   define_hybrid<bfloat16>(m, "bfloat16");
   define_hybrid<float16>(m, "float16");
+  define_loss_backward<float>(m, "float32");
+  define_loss_backward<double>(m, "float64");
   define_loss<float, float>(m, "float32", "float32");
   define_loss<double, double>(m, "float64", "float64");
   define_loss<bfloat16, bfloat16>(m, "bfloat16", "bfloat16");

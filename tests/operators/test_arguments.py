@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import random_votes
+from support import leaf, random_votes, small_unet
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import dvfast
@@ -139,21 +140,59 @@ def test_symbolic_sizes() -> None:
         assert torch.equal(traced(votes, POINTS), run(votes, POINTS))
 
 
-@pytest.mark.parametrize(
-    "operator",
-    [
-        dvfast.hybrid_activation,
-        lambda votes: dvfast.voting_loss(votes, VOTES),
-        lambda votes: dvfast.vote_map(votes, SIZE),
-        lambda votes: dvfast.vote_density(votes, SIZE),
-        lambda votes: dvfast.parzen_density(votes, SIZE),
-    ],
-)
+DIFFERENTIABLE: list[Callable[..., Any]] = [
+    dvfast.hybrid_activation,
+    lambda votes: dvfast.voting_loss(votes, VOTES),
+    lambda votes: dvfast.vote_map(votes, SIZE),
+    lambda votes: dvfast.vote_density(votes, SIZE),
+    lambda votes: dvfast.parzen_density(votes, SIZE),
+]
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_forward_mode_is_refused_and_not_taken_for_zero(operator: Callable[..., Any]) -> None:
     with pytest.raises(NotImplementedError, match="no derivatives in forward mode"):
         torch.func.jvp(operator, (VOTES,), (torch.ones_like(VOTES),))
     with pytest.raises(NotImplementedError, match="no derivatives in forward mode"):
         torch.func.jacfwd(operator)(VOTES)
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_forward_mode_over_a_gradient_is_refused(operator: Callable[..., Any]) -> None:
+    votes = leaf(VOTES)
+    result = operator(votes)
+    with forward_ad.dual_level():
+        upstream = forward_ad.make_dual(torch.ones_like(result), torch.ones_like(result))
+        with pytest.raises(NotImplementedError, match="grad_output carries a tangent"):
+            torch.autograd.grad(result, votes, upstream)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda stride: dvfast.vote_targets(POINTS, SIZE, 2, stride=stride),
+        lambda stride: dvfast.vote_map(VOTES, SIZE, stride=stride),
+        lambda stride: dvfast.vote_density(VOTES, SIZE, stride=stride),
+        lambda stride: dvfast.parzen_density(VOTES, SIZE, stride=stride),
+        lambda stride: dvfast.scan(small_unet(), torch.rand(3, 8, 8), stride=stride),
+    ],
+)
+def test_a_stride_beyond_all_images_is_refused(call: Callable[[int], Any]) -> None:
+    for stride in (2**41, 2**61, 2**63 - 1):
+        with pytest.raises(ValueError, match=f"stride must be at most 2\\^40 pixels, got {stride}"):
+            call(stride)
+    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
+        call(0)
+
+
+def test_a_size_beyond_all_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="size must be at most 2\\^40 pixels"):
+        dvfast.vote_targets(POINTS, (2**63 - 1, 1), 1)
+    splits = torch.tensor([0, len(POINTS)])
+    with pytest.raises(RuntimeError, match="size must be at most"):
+        torch.ops.dvfast.vote_targets(
+            POINTS, splits, 2**63 - 1, 1, 1, 1.0, 2.0, 0.5, 1, -(2.0**40), 0.0
+        )
 
 
 def test_a_build_without_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

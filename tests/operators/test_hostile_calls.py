@@ -121,6 +121,7 @@ def test_a_tensor_without_data_among_others_is_refused(call: Callable[..., Any])
             call(*devices)
 
 
-def test_no_threads_have_no_peak() -> None:
-    with pytest.raises(ValueError, match="threads must be at least 1, got -1"):
-        arithmetic_peak("vector", -1, 1)
+@pytest.mark.parametrize("threads", [-1, 0, 2**31 - 1])
+def test_no_threads_and_too_many_have_no_peak(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads must be from 1 to 4096, got {threads}"):
+        arithmetic_peak("vector", threads, 1)

@@ -129,6 +129,24 @@ def test_points_at_the_end_of_the_world(device: torch.device, dtype: torch.dtype
     assert target[:, [0, 3]].count_nonzero() == 0
 
 
+@pytest.mark.parametrize("dtype", REAL_DTYPES, ids=str)
+def test_crowds_and_gaps_between_them(device: torch.device, dtype: torch.dtype) -> None:
+    crowd = random_points(300, (20, 30), 0, torch.float64)
+    line = crowd * torch.tensor([0.0, 1.0])
+    far = torch.tensor([[1e6, -1e6]])
+    arrangements = [
+        torch.cat([crowd, far]),
+        torch.cat([crowd, crowd + 5000]),
+        torch.cat([crowd, crowd[:100] + torch.tensor([0.0, 4000.0])]),
+        torch.cat([line, far, line]),
+        crowd[:, :1].expand(-1, 2).round(),
+    ]
+    for points in arrangements:
+        points = points.to(dtype)
+        target = dvfast.vote_targets(points.to(device), (25, 40), 3)
+        assert_is_reference(target, points, (25, 40), 3)
+
+
 def test_threads_change_no_bit() -> None:
     points = random_points(500, (300, 300), 0, torch.float32)
     one, *others = over_threads(lambda: dvfast.vote_targets([points, points[:7]], (300, 300), 3))
