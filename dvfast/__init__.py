@@ -74,7 +74,10 @@ _LATER = {
     "TrainingConfig": "training",
     "fit": "training",
 }
-_MODULES = ("baselines", "data", "detection", "evaluation", "reference", "training", "weights")
+_MODULES = (
+    *("baselines", "data", "detection", "evaluation", "gradcheck"),
+    *("reference", "training", "weights"),
+)
 
 
 def __getattr__(name: str) -> Any:

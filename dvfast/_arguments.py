@@ -9,7 +9,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from ._library import HAS_CUDA_KERNELS, refuse_tangent
+from ._library import HAS_CUDA_KERNELS, refuse_transforms
 
 __all__ = [
     "MAX_WINDOW",
@@ -56,7 +56,7 @@ def check_tensor(name: str, value: Tensor) -> None:
             f"{name} is on {value.device}, but this dvfast is built without CUDA kernels: build it "
             "where nvcc is on PATH, or move the tensor to the CPU"
         )
-    refuse_tangent(name, value)
+    refuse_transforms(name, value)
 
 
 def check_number(name: str, value: float) -> None:

@@ -96,6 +96,16 @@ def release_memory() -> None:
 # --- Gradients ------------------------------------------------------------------------------------
 
 
+def refuse_transforms(name: str, value: Tensor) -> None:
+    """Derivatives that the operators do not have, but by backward."""
+    refuse_tangent(name, value)
+    if not torch.compiler.is_compiling() and torch._C._functorch.is_gradtrackingtensor(value):
+        raise NotImplementedError(
+            f"{name} is differentiated by torch.func, but dvfast's operators know backward and "
+            "torch.autograd.grad alone; use those, or dvfast.reference"
+        )
+
+
 def refuse_tangent(name: str, value: Tensor) -> None:
     """PyTorch would take the derivative of an operator without forward mode for zero."""
     if forward_ad._current_level < 0:

@@ -23,7 +23,7 @@ from .errors import InputError
 from .functional import hybrid_activation
 from .nn import DeepVotingNet, VotingNetwork, VotingUNet
 from .nn.deep_voting_net import PATCH_SIZE, POOLED_STRIDE, trunk_geometry
-from .nn.network import tensor_of
+from .nn.network import of_another, tensor_of
 
 __all__ = [
     "PADDINGS",
@@ -132,7 +132,7 @@ def scan(
     check_padding(padding)
     check_stride(stride)
     if not isinstance(net, VotingNetwork):
-        raise wrong_type("net", net, "a VotingNetwork", "; dvfast.weights.load_weights reads one")
+        raise wrong_type("net", net, "a VotingNetwork", of_another(net))
     images = _as_batch(image, net)
     height, width = images.shape[2:]
     region = (0, 0, height, width) if region is None else region

@@ -44,6 +44,8 @@ class _Command(click.Command):
         try:
             return super().invoke(ctx)
         except (InputError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # nobody listens: click ends without a word
             raise click.ClickException(str(error)) from error
 
 

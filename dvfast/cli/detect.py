@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +147,6 @@ def detect(
                     result.save(file)
                 if isinstance(result, SlideResult):
                     unfinished.unlink()
-                click.echo(f"{click.format_filename(path)}: {len(result)} nuclei")
             except InputError as error:
                 failed += 1
                 _tell(console, f"Error: {error}", "red")
@@ -157,6 +157,8 @@ def detect(
                 if unfinished.exists():
                     _tell(console, f"{path}: stopped; the same command goes on from {unfinished}")
                 raise
+            else:
+                click.echo(f"{click.format_filename(path)}: {len(result)} nuclei")
     if failed:
         remove_empty(made)
         raise click.ClickException(f"{failed} of {len(paths)} images failed")
@@ -204,6 +206,8 @@ def evaluate(
     from ..evaluation.evaluate import detect_all
     from ..scan import check_precision
 
+    if _are_one(json_file, csv_file):
+        raise click.UsageError(f"--json and --csv are one file, {json_file}; choose two")
     for file in (json_file, csv_file):
         if file is not None:
             check_target(file)
@@ -326,13 +330,19 @@ def _targets(path: Path, folder: Path, formats: Sequence[str]) -> list[Path]:
     return [folder / f"{path.stem}.{extension}" for extension in formats or _FORMATS]
 
 
+def _are_one(first: Path | None, second: Path | None) -> bool:
+    if first is None or second is None:
+        return False
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
 def _refuse_to_overwrite(paths: list[Path], targets: list[Path]) -> None:
     """Neither images, by whatever name, nor clicks; what was detected before may go."""
     from ..data.own_files import is_own_file
 
-    images = {path.resolve() for path in paths}
+    images = {os.path.realpath(path) for path in paths}
     for target in targets:
-        if target.resolve() in images:
+        if os.path.realpath(target) in images:
             raise InputError(f"{target}: is the image itself, which would be lost; choose another")
         if target.is_file() and not is_own_file(target):
             raise InputError(
@@ -345,7 +355,8 @@ def _refuse_to_overwrite_samples(folder: Path, target: Path) -> None:
     from ..data import pair_by_stem
 
     samples = pair_by_stem(folder)
-    if target.resolve() in {p.resolve() for s in samples for p in (s.image, s.points)}:
+    taken = {os.path.realpath(path) for s in samples for path in (s.image, s.points)}
+    if os.path.realpath(target) in taken:
         raise InputError(
             f"{target}: is one of the files to evaluate on, which would be lost; choose another"
         )

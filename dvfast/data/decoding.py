@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
-__all__ = ["decode_pillow", "decode_tiff", "pillow_size", "pillow_to_array", "tiff_size"]
+__all__ = [
+    "decode_pillow",
+    "decode_tiff",
+    "ome_pixel_size",
+    "pillow_size",
+    "pillow_to_array",
+    "tiff_size",
+]
+
+_MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "mm": 1e3}
 
 
 def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDArray[Any]:
@@ -69,6 +79,12 @@ def pillow_size(path: Path) -> tuple[int, int]:
 
 def pillow_to_array(image: Image.Image, name: str | Path) -> NDArray[Any]:
     """The pixels of Pillow's image, whose name is for errors, as :func:`decode_pillow` has them."""
+    try:
+        # Pillow's own images of JPEG files lie as they were stored.
+        image = ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO") else image
+        image.load()
+    except OSError as error:
+        raise InputError(f"{name}: the image is damaged or truncated: {error}") from error
     mode = image.mode
     if mode == "1":
         return np.array(image.convert("L"))
@@ -137,6 +153,27 @@ def check_tiff(path: Path) -> None:
     """Raise an InputError if the first image is not grey or RGB alone; levels may follow it."""
     with _opened(path) as tiff:
         _check_series(path, tiff.series[0])
+
+
+def ome_pixel_size(path: Path) -> float | None:
+    """Micrometres per pixel, the mean of both directions, where a TIFF tells it in OME's words.
+
+    Its resolution alone is more often that of a print than of a microscope.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            description = ElementTree.fromstring(tiff.ome_metadata or "")
+        pixels = next(item for item in description.iter() if item.tag.endswith("}Pixels"))
+        sizes = [
+            float(pixels.attrib[f"PhysicalSize{axis}"])
+            * _MICROMETRES[pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm")]
+            for axis in "XY"
+        ]
+    except Exception:  # another file, or a description that says nothing of use
+        return None
+    return sum(sizes) / 2 if min(sizes) > 0 and np.isfinite(sizes).all() else None
 
 
 def is_tiff_of_bytes(path: Path) -> bool:

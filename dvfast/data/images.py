@@ -47,6 +47,9 @@ NORMALIZATIONS = ("none", "percentiles")
 EXPOSURE_PERCENTILES = (1.0, 99.8)
 _LEAST_CONTRAST, _LEAST_CONTRAST_OF_16_BITS = 0.02, 0.02 / 16
 
+# Of what filters and resizing leave: so far beyond [0, 1] is no other range.
+_ROUNDING = 1e-6
+
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _Points = TypeVar("_Points", NDArray[Any], torch.Tensor)
@@ -119,7 +122,8 @@ def _is_tiff(path: Path) -> bool:
 def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> torch.Tensor:
     """Convert an array to what the network takes.
 
-    uint8 is divided by 255, uint16 by 65535, floating images must lie within [0, 1] already.
+    uint8 is divided by 255, uint16 by 65535, floating images must lie within [0, 1]
+    already, but for rounding (1e-6).
     Grey is repeated for three channels, RGB is weighted (0.2125, 0.7154, 0.0721) for one, and a
     fourth channel, alpha, is dropped.
 
@@ -162,6 +166,8 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
     full_scale = _full_scale(image, name)
     planes = np.array(np.moveaxis(image[..., :3], -1, 0), dtype=np.float32, order="C")
     planes /= full_scale
+    if image.dtype.kind == "f":
+        planes.clip(0, 1, out=planes)
     if channels == 1 and len(planes) == 3:
         from skimage.color import rgb2gray
 
@@ -177,16 +183,21 @@ def _full_scale(image: NDArray[Any], name: str) -> float:
     if image.dtype == np.uint8:
         return 255.0
     if image.dtype.kind != "f":
+        way = {
+            "b": "; image * np.uint8(255) makes it uint8",
+            "i": "; divide by the largest value the camera can give (255, 4095, 65535)",
+            "u": "; divide by the largest value the camera can give (255, 4095, 65535)",
+        }.get(image.dtype.kind, "")
         raise InputError(
-            f"{name}: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]; "
-            "convert it first, for instance with image.astype(np.uint8)"
+            f"{name}: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]"
+            f"{way}"
         )
     if not np.isfinite(image).all():
         raise InputError(f"{name}: holds NaN or infinity, expected finite values in [0, 1]")
     low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 1:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InputError(
-            f"{name}: floating values span [{low:g}, {high:g}], expected [0, 1]; divide by the "
+            f"{name}: floating values span [{low:.9g}, {high:.9g}], expected [0, 1]; divide by the "
             "largest value the camera can give (255, 4095, 65535)"
         )
     return 1.0
@@ -285,6 +296,8 @@ def list_images(
 
 
 def _expand(item: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[Path]:
+    if not os.fspath(item):
+        raise InputError("inputs: one came empty, expected an image file, a folder or a pattern")
     path = Path(item)
     if path.is_dir():
         candidates, what = visible_files(path), "holds no images"

@@ -70,6 +70,12 @@ def check_target(path: str | os.PathLike[str]) -> None:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError(f"{path}: cannot be written: it is a folder, expected a file name")
+    # Of the path itself: what /dev/stdout leads to need not have a name.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(
+            f"{path}: cannot be written: it is a device or a pipe, which a file would replace; "
+            "write to a file, and pass that on"
+        )
     if not target.parent.exists():
         raise InputError(
             f"{path}: cannot be written: the folder {target.parent} does not exist; create it first"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from .decoding import check_tiff, is_tiff_of_bytes
+from .decoding import check_tiff, is_tiff_of_bytes, ome_pixel_size
 from .images import SLIDE_SUFFIXES, as_image, image_size, read_image
 from .paths import existing_file
 
@@ -170,15 +170,20 @@ def open_slide(image: NDArray[Any] | Image.Image | str | os.PathLike[str]) -> Sl
     if not isinstance(image, (str, os.PathLike)):
         return ArraySlide(as_image(image))
     path = existing_file(image)
-    return _open_with_openslide(path) or ArraySlide(read_image(path), str(path))
+    if slide := _open_with_openslide(path):
+        return slide
+    whole = ArraySlide(read_image(path), str(path))
+    whole.pixel_size = ome_pixel_size(path)
+    return whole
 
 
 def slide_of(path: str | os.PathLike[str]) -> Slide | None:
-    """Open a file as a slide if a scanner made it, or if it is too large to be worked on whole."""
+    """Open a file as a slide if a scanner made it, it tells the size of its pixels, or is huge."""
     path = existing_file(path)
     height, width = image_size(path)
     scanned = _is_named_as_slide(path) or _format(path) not in (None, "generic-tiff")
-    return open_slide(path) if scanned or height * width >= _LARGE else None
+    tells = scanned or ome_pixel_size(path) is not None
+    return open_slide(path) if tells or height * width >= _LARGE else None
 
 
 def _is_named_as_slide(path: Path) -> bool:
@@ -217,8 +222,7 @@ def _open_with_openslide(path: Path) -> Slide | None:
             check_tiff(path)
         slide = _FileSlide(path, openslide.OpenSlide(str(path)))
         if kind == "generic-tiff":
-            # Its resolution is more often that of a print than of a microscope.
-            slide.pixel_size = None
+            slide.pixel_size = ome_pixel_size(path)
         return slide
     except openslide.OpenSlideError as error:
         raise InputError(f"{path}: the slide is damaged or truncated: {error}") from error

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .._arguments import check_count
+from .._arguments import check_count, wrong_type
 from ..data import resample_points
 from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
 from ..nn import VotingNetwork
-from ..nn.network import tensor_of
+from ..nn.network import of_another, tensor_of
 from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
 from ..weights.io import section_of
@@ -72,7 +72,11 @@ class Detector:
     ) -> None:
         for name, size in (("pixel_size", pixel_size), ("image_pixel_size", image_pixel_size)):
             check_pixel_size(name, size)
-        self.net = net.eval()
+        if not isinstance(net, VotingNetwork):
+            raise wrong_type("net", net, "a VotingNetwork", of_another(net))
+        if not isinstance(settings, DetectionSettings | None):
+            raise wrong_type("settings", settings, "DetectionSettings or None")
+        self.net = net
         self.settings = settings or DetectionSettings()
         self.pixel_size = pixel_size
         self.image_pixel_size = image_pixel_size
@@ -298,9 +302,10 @@ class Detector:
 
         Points and scores are those that :meth:`detect` would find in all of it at once, whatever
         the tiles: to the bit in ``"exact"`` precision where the slide's pixels are those of the
-        network, or 2, 4, ... times as many; otherwise but for rounding. Votes longer than 64 pixels
-        at the network's scale do not count. Blank margins of a tile, where all pixels of a
-        neighbourhood differ by less than 5 % of the range, have no nuclei and take no time.
+        network, or 2, 4, ... times as many, of which its sides are multiples; otherwise but for
+        rounding. Votes longer than 64 pixels at the network's scale do not count. Blank margins of
+        a tile, where all pixels of a neighbourhood differ by less than 5 % of the range, have no
+        nuclei and take no time.
 
         Parameters
         ----------

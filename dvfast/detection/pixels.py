@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -30,10 +31,12 @@ def pixels_for(
     """``[C, H, W]``, of which a warning says that it is nearly black, if it is."""
     original = image_to_tensor(pixels, net.in_channels, name)
     normalization = settings.normalization
-    highest = int(pixels.max()) if has_16_bits(pixels.dtype) else _FULL
-    if normalization == "none" and 0 < highest <= _FULL // 4:
+    full = {"u": _FULL, "f": 1.0}.get(pixels.dtype.kind, math.inf)
+    highest = pixels.max() if has_16_bits(pixels.dtype) or pixels.dtype.kind == "f" else full
+    if normalization == "none" and 0 < highest <= full / 4:
+        kind = "16 bits" if has_16_bits(pixels.dtype) else "floating point"
         warnings.warn(
-            f"{name}: pixels of 16 bits that are at most {highest}, as of a camera of fewer "
+            f"{name}: pixels of {kind} that are at most {highest:g}, as of a camera of fewer "
             "bits, are nearly black to a network; scale them to the whole range",
             UserWarning,
             stacklevel=4,  # past detect and the frame of no_grad

@@ -22,7 +22,7 @@ __all__ = ["DetectionResult", "SlideResult"]
 _CLOSEST_DOTS = 12.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nuclei(ABC):
     """Points, their scores, and the files they can be written to."""
 
@@ -31,6 +31,15 @@ class Nuclei(ABC):
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __repr__(self) -> str:
+        height, width = self._size
+        return f"{type(self).__name__}({len(self)} nuclei in {height} x {width} pixels)"
+
+    @property
+    @abstractmethod
+    def _size(self) -> tuple[int, int]:
+        """Of the image."""
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write ``y,x,score``, one line per nucleus."""
@@ -68,7 +77,7 @@ class Nuclei(ABC):
         writer(path)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DetectionResult(Nuclei):
     """The nuclei of one image.
 
@@ -92,6 +101,11 @@ class DetectionResult(Nuclei):
     image: NDArray[Any]
     num_void: int = 0
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.image.shape[:2]
+        return height, width
+
     def plot(self, truth: NDArray[Any] | None = None, radius: float | None = None) -> NDArray[Any]:
         """Draw the nuclei on the image: yellow dots, and annotations as green circles if given.
 
@@ -105,7 +119,7 @@ class DetectionResult(Nuclei):
         return draw_overlay(self.image, self.points, truth=truth, radius=radius)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SlideResult(Nuclei):
     """The nuclei of a whole slide, or of a region of it.
 
@@ -137,6 +151,10 @@ class SlideResult(Nuclei):
     share_looked_at: float
     picture: NDArray[Any]
     num_void: int = 0
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.size
 
     def plot(self) -> NDArray[Any]:
         """Draw the nuclei on the picture: dots, or where those would hide it, their number.

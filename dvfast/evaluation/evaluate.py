@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .._arguments import wrong_type
 from ..data import Sample, pair_by_stem
 from ..data.files import load_clicks
 from ..scan import Precision
@@ -64,6 +65,10 @@ def evaluate(
     >>> detector = dvfast.Detector.from_pretrained("ihc")
     >>> print(dvfast.evaluate(detector, "tiles/test", radius=6.6))  # doctest: +SKIP
     """
+    from ..detection import Detector  # which imports the loading of annotated images
+
+    if not isinstance(detector, Detector):
+        raise wrong_type("detector", detector, "a Detector", "; Detector.load makes one")
     pairs, names = detect_all(
         detector,
         folder,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._arguments import check_tensor
 
-__all__ = ["VotingNetwork", "tensor_of"]
+__all__ = ["VotingNetwork", "of_another", "tensor_of"]
 
 
 class VotingNetwork(nn.Module, ABC):
@@ -93,6 +93,14 @@ class VotingNetwork(nn.Module, ABC):
             )
         if not x.is_floating_point():
             raise ValueError(f"{name} must be floating point in [0, 1], got {x.dtype}")
+
+
+def of_another(net: object) -> str:
+    """Advice for who has something else in place of a network."""
+    for attribute in ("module", "_orig_mod"):  # DistributedDataParallel, torch.compile
+        if isinstance(getattr(net, attribute, None), VotingNetwork):
+            return f"; its own is net.{attribute}"
+    return "; dvfast.weights.load_weights reads one"
 
 
 def tensor_of(net: VotingNetwork) -> Tensor:

@@ -7,7 +7,10 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any, Literal
+
+import numpy as np
 
 from ..errors import InputError
 
@@ -32,12 +35,16 @@ def coerced(name: str, value: Any, kind: Any) -> Any:
     if origin is types.UnionType:
         return None if value is None else coerced(name, value, options[0])
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple, np.ndarray)):
             raise InputError(f"{name}: came as {value!r}, expected a list of whole numbers")
         return tuple(coerced(name, item, int) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    # NumPy's numbers, too.
+    truth = isinstance(value, bool)
+    if kind is int and not truth and isinstance(value, Integral):
+        value = int(value)
+    if kind is float and not truth and isinstance(value, Real):
         value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if not isinstance(value, kind) or (truth and kind is not bool):
         words = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
         raise InputError(f"{name}: came as {value!r}, expected {words}")
     if kind is float and not math.isfinite(value):

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from .._arguments import wrong_type
 from ..data.paths import make_folder, remove_empty
 from ..detection import Detector
 from ..errors import InputError
@@ -129,6 +130,8 @@ def fit(
     >>> result = dvfast.fit("tiles/train", "runs/first", config)  # doctest: +SKIP
     >>> dvfast.Detector.load(result.weights_path)  # doctest: +SKIP
     """
+    if not isinstance(config, TrainingConfig | None):
+        raise wrong_type("config", config, "a TrainingConfig or None")
     config = config or TrainingConfig.unet()
     _check_description(data_description)
     if os.path.realpath(output) == os.path.realpath(folder):

@@ -95,6 +95,11 @@ def test_detections_may_lie_beside_images_and_be_made_anew(folder: Path, weights
         (("evaluate", ".", "--json", "tile.csv"), "tile.csv: is one of the files to evaluate on"),
         (("detect", "tile.png", "-o", "a.csv", "--stride", "3"), "stride must be a multiple of 2"),
         (("evaluate", ".", "--stride", "1"), "stride must be a multiple of 2"),
+        (("detect", "", "-o", "out"), "inputs: one came empty"),
+        (("detect", "loop", "-o", "a.csv"), "loop: no such file or folder"),
+        (("detect", "tile.png", "-o", "loop"), "loop: cannot be made the output folder"),
+        (("detect", "tile.png", "-o", "pipe.csv"), "is a device or a pipe"),
+        (("evaluate", ".", "--json", "/dev/null"), "/dev/null: cannot be written: it is a device"),
         (("detect", "tile.png", "-o", "a.csv", "--device", "gpu"), "device gpu: "),
         (("detect", "tile.png", "-o", "a.csv", "--device", "meta"), "runs on cpu and cuda"),
     ],
@@ -107,10 +112,22 @@ def test_what_cannot_be_done_is_told_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe.csv")
     result = run(*command, "-w", weights)
     assert result.exit_code == 1
     assert message in result.output
+    assert not Path("pipe.csv").is_file()
+    assert not Path("/dev/null").is_file()
     assert len(result.output.splitlines()) == 1
+
+
+def test_evaluate_writes_two_files_or_none(folder: Path, weights: str) -> None:
+    (folder / "link.json").symlink_to("b.json")
+    files = ("--json", folder / "b.json", "--csv", folder / "link.json")
+    result = run("evaluate", folder, "-w", weights, *files)
+    assert result.exit_code == 2
+    assert "--json and --csv are one file" in result.output
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ def test_floats_pass_unscaled_and_unshared(dtype: Any) -> None:
     assert image.max() == 1
 
 
+def test_what_rounding_adds_to_floats_is_cut_off() -> None:
+    rounded = np.array([[1 + 2.0**-23, -1e-9, 0.5]], np.float32)
+    assert image_to_tensor(rounded, 1).tolist() == [[[1.0, 0.0, 0.5]]]
+
+
 def test_awkward_memory_layouts() -> None:
     expected = image_to_tensor(np.ascontiguousarray(RGB16[::-1, ::2]), 3)
     assert torch.equal(image_to_tensor(RGB16[::-1, ::2], 3), expected)
@@ -84,12 +89,14 @@ def test_awkward_memory_layouts() -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4), bool), "came as bool, expected uint8"),
-        (np.zeros((4, 4), np.int64), "came as int64, expected uint8"),
+        (np.zeros((4, 4), bool), r"came as bool, expected uint8.*; image \* np.uint8\(255\)"),
+        (np.zeros((4, 4), np.int64), "came as int64, expected uint8.*; divide by the largest"),
+        (np.zeros((4, 4), complex), r"came as complex128, expected .* point in \[0, 1\]$"),
         (np.zeros((4, 4), np.uint32), "came as uint32, expected uint8"),
         (np.full((4, 4), np.nan), "NaN or infinity"),
         (np.full((4, 4), 200.0), r"span \[200, 200\], expected \[0, 1\]; divide"),
         (np.full((4, 4), -0.1), r"span \[-0.1, -0.1\]"),
+        (np.full((4, 4), 1.00001), r"span \[1.00001, 1.00001\]"),
         (np.zeros((4, 4, 2)), r"shape \[4, 4, 2\]"),
         (np.zeros((3, 4, 5)), r"shape \[3, 4, 5\].*channels last"),
         (np.zeros(4), r"shape \[4\]"),

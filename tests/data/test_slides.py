@@ -244,6 +244,27 @@ def test_the_resolution_of_a_print_is_not_taken_for_that_of_a_microscope(tmp_pat
         assert slide.pixel_size is None
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize(("unit", "told"), [("µm", 0.3), ("nm", 300.0), (None, 0.3)])
+def test_the_size_of_pixels_in_the_words_of_ome(
+    tmp_path: Path, tiled: bool, unit: str | None, told: float
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    metadata: dict[str, Any] = {"axes": "YXS", "PhysicalSizeX": told, "PhysicalSizeY": told}
+    if unit:
+        metadata |= {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
+    tile = (256, 256) if tiled else None
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata=metadata, tile=tile)
+    for slide in (open_slide(path), slide_of(path)):
+        assert slide is not None
+        with slide:
+            assert slide.pixel_size == pytest.approx(0.3)
+    metadata["PhysicalSizeX"] = 0.0
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata=metadata)
+    assert slide_of(path) is None
+
+
 @pytest.mark.parametrize("function", [check_tiff, is_tiff_of_bytes])
 def test_a_tiff_that_cannot_be_read_is_one_clear_line(tmp_path: Path, function: Any) -> None:
     path = tmp_path / "a.tif"

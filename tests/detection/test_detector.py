@@ -155,6 +155,55 @@ def test_images_of_pillow_and_what_is_none() -> None:
             use(np.moveaxis(array, -1, 0))
 
 
+def test_photographs_are_turned_as_they_say_in_whichever_way_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(disc((60, 70), (31, 40))).save(path, exif=exif, quality=95)
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=2.0, window=13))
+    expected = detector.detect(path)
+    assert expected.image.shape[:2] == (70, 60)
+    with Image.open(path) as picture:
+        assert np.array_equal(detector.detect(picture).points, expected.points)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with Image.open(path) as picture, pytest.raises(InputError, match=r"image: .* truncated"):
+        detector.detect(picture)
+
+
+def test_what_is_no_detector_no_network_and_no_settings() -> None:
+    net = small_unet()
+    wrapped = torch.nn.Sequential()
+    wrapped.module = net
+    with pytest.raises(TypeError, match=r"net must be a VotingNetwork, got .*net\.module$"):
+        dvfast.Detector(wrapped)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"net must be a VotingNetwork, .*net\._orig_mod$"):
+        dvfast.scan(torch.compile(net), torch.rand(3, 20, 20))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"net must be a VotingNetwork, got 'ihc' .*load_weights"):
+        dvfast.Detector("ihc")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="settings must be DetectionSettings or None, got"):
+        dvfast.Detector(net, {"stride": 2})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="detector must be a Detector, got 'ihc'"):
+        dvfast.evaluate("ihc", "tiles", radius=6)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="config must be a TrainingConfig or None, got"):
+        dvfast.fit("tiles", "out", {"steps": 2})  # type: ignore[arg-type]
+
+
+def test_a_network_that_learns_goes_on_learning() -> None:
+    net = small_unet().train()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    dvfast.Detector(net).detect(pixels)
+    assert all(module.training for module in net.modules())
+
+
+def test_results_say_in_a_line_what_they_are() -> None:
+    detector = dvfast.Detector(Bullseye(), dvfast.DetectionSettings(sigma=2.0, window=13))
+    array = disc((60, 70), (31, 40))
+    assert repr(detector.detect(array)) == "DetectionResult(1 nuclei in 60 x 70 pixels)"
+    assert repr(detector.detect_slide(array)) == "SlideResult(1 nuclei in 60 x 70 pixels)"
+
+
 @pytest.mark.parametrize(
     ("region", "message"),
     [
@@ -300,6 +349,8 @@ def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector.detect(pixels * 16)
+    with pytest.warns(UserWarning, match="of floating point that are at most 0.0[0-9]+, as of"):
+        detector.detect(pixels / np.float32(65535))
 
 
 def test_either_byte_of_a_number_may_come_first() -> None:

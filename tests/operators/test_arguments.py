@@ -167,6 +167,20 @@ def test_forward_mode_over_a_gradient_is_refused(operator: Callable[..., Any]) -
             torch.autograd.grad(result, votes, upstream)
 
 
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_functional_gradients_are_refused_by_name(operator: Callable[..., Any]) -> None:
+    def total(votes: torch.Tensor) -> torch.Tensor:
+        return operator(votes).sum()
+
+    for transformed in (
+        torch.func.grad(total),
+        torch.func.jacrev(operator),
+        torch.vmap(torch.func.grad(total), in_dims=1),
+    ):
+        with pytest.raises(NotImplementedError, match=r"by torch\.func, but .* backward"):
+            transformed(VOTES[:, None])
+
+
 @pytest.mark.parametrize(
     "call",
     [
