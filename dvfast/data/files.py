@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,11 @@ def load_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.float64]]:
     ------
     InputError
         If either file cannot be read, or if a click lies outside the image.
+
+    Warns
+    -----
+    UserWarning
+        If clicks are equal: each counts.
     """
     image = read_image(sample.image)
     return image, load_clicks(sample, image.shape)
@@ -140,5 +146,13 @@ def load_clicks(sample: Sample, shape: Sequence[int]) -> NDArray[np.float64]:
             f"{sample.points}: {int(outside.sum())} of {len(points)} points lie outside the image, "
             f"first point {row} at (y, x) = ({y:g}, {x:g}); {sample.image.name} has height "
             f"{height} and width {width}; check the order of the columns and the scale"
+        )
+    different = len(np.unique(points, axis=0))
+    if different < len(points):
+        warnings.warn(
+            f"{sample.points}: {len(points) - different} of {len(points)} points are there twice, "
+            "of which a detection can find one",
+            UserWarning,
+            stacklevel=2,
         )
     return points

@@ -168,6 +168,12 @@ def test_load_sample(tmp_path: Path) -> None:
     assert load_sample(sample(tmp_path, ""))[1].shape == (0, 2)
 
 
+def test_equal_clicks_are_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"a\.csv: 2 of 5 points are there twice"):
+        _, points = load_sample(sample(tmp_path, "1,2\n3,4\n1,2\n2,1\n1,2\n"))
+    assert len(points) == 5
+
+
 @pytest.mark.parametrize("click", ["9.5,0", "0,19.5", "-0.51,0", "0,-0.51", "15,3"])
 def test_clicks_outside_the_image(tmp_path: Path, click: str) -> None:
     y, x = click.split(",")
