@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +110,31 @@ def test_a_capacity_gives_the_same_first_points(
 def test_other_numbers_are_refused(detector: Detector, value: int) -> None:
     with pytest.raises(ValueError, match="orientations must be 1, 2, 4 or 8"):
         detector.detect(np.zeros((40, 40, 3), np.uint8), orientations=value)
+
+
+@pytest.mark.parametrize("orientations", [1, 2])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"padding": "circular"},
+        {"max_offset": 0.4},
+        {"relative": True, "threshold": 1.0},
+        {"min_distance": 9},
+        {"sigma": 3.0},
+        {"window": 3},
+    ],
+    ids=str,
+)
+def test_every_setting_counts_in_however_many(
+    detector: Detector,
+    image: NDArray[np.float32],
+    changes: dict[str, Any],
+    orientations: int,
+) -> None:
+    before = detector.detect(image, orientations=orientations)
+    detector.settings = dataclasses.replace(detector.settings, **changes)
+    after = detector.detect(image, orientations=orientations)
+    assert not np.array_equal(after.points, before.points)
+    if changes.get("relative"):
+        assert after.scores.tolist() == [after.density.max()]
+        assert len(after) < len(before)
