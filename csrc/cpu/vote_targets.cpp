@@ -66,10 +66,13 @@ NucleusBins<T>::NucleusBins(const T* points, int64_t count, int64_t point_stride
 
   const auto ys = sorted(finite, &Nucleus<T>::y), xs = sorted(finite, &Nucleus<T>::x);
   const double wanted = std::max(static_cast<double>(finite.size()) / kNucleiPerBin, 1.0);
-  const double aspect = usual_extent(ys) / usual_extent(xs);
-  // Along a line all bins are in a row. Where not even a double holds the extents, no matter.
-  const double rows = std::sqrt(wanted * (std::isnan(aspect) ? 1.0 : aspect));
-  const double bins_y = std::round(std::clamp(rows, 1.0, wanted));
+  const double height = usual_extent(ys), width = usual_extent(xs);
+  double bins_y = std::sqrt(wanted);
+  // Where not even a double holds the extents, no matter; along a line all bins are in a row.
+  if (is_finite(height + width) && height + width > 0) {
+    bins_y = height >= wanted * width ? wanted : std::sqrt(wanted * height / width);
+  }
+  bins_y = std::round(std::clamp(bins_y, 1.0, wanted));
   y_ = BinEdges(ys, static_cast<int64_t>(bins_y));
   x_ = BinEdges(xs, static_cast<int64_t>(std::ceil(wanted / bins_y)));
 

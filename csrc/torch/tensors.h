@@ -76,8 +76,7 @@ inline Tensor allocate_like(const Tensor& like, std::optional<ScalarType> dtype 
     // torch::stable::empty_like takes no dtype.
     std::array<StableIValue, 6> stack{from(like),         from(dtype),        from(std::nullopt),
                                       from(std::nullopt), from(std::nullopt), from(std::nullopt)};
-    STABLE_TORCH_ERROR_CODE_CHECK(
-        torch_call_dispatcher("aten::empty_like", "", stack.data(), TORCH_ABI_VERSION));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_call_dispatcher("aten::empty_like", "", stack.data()));
     return torch::stable::detail::to<Tensor>(stack[0]);
   });
 }
