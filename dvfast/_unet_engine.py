@@ -11,6 +11,7 @@ kept than are needed.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
@@ -38,7 +39,8 @@ class UNetEngine(PackedNetwork):
 
     def __init__(self, net: VotingUNet) -> None:
         super().__init__(net)
-        plain = net.folded()
+        # On the CPU, wherever it will run: the reciprocal roots of a GPU round otherwise.
+        plain = copy.deepcopy(net).cpu().folded().to(net.head.weight.device)
         self.num_votes = net.num_votes
         self._grid = net.grid
         self._finest = net.output_stride.bit_length() - 1

@@ -124,6 +124,15 @@ def test_exact_is_the_same_in_a_crop(net: VotingUNet) -> None:
     )
 
 
+@pytest.mark.cuda
+def test_exact_has_the_bits_of_the_cpu() -> None:
+    """Normalisation and all, which is folded into the weights before the scan."""
+    net = small_net()
+    image = random_image(1, 3, 70, 83)
+    expected = dvfast.scan(net, image, stride=2)
+    assert torch.equal(dvfast.scan(net.cuda(), image.cuda(), stride=2).cpu(), expected)
+
+
 @each_precision
 def test_every_number_of_threads_gives_the_same_bits(precision: str) -> None:
     net = small_net()

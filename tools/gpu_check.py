@@ -25,6 +25,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,11 @@ _TESTS = (
 _LIMITS = {
     "build": 400,
     "machine": 60,
-    "tests": 400,
-    "gradients": 60,
     "same_bits_as_cpu": 120,
-    "accuracy": 60,
     "streams_and_graphs": 60,
+    "accuracy": 60,
+    "gradients": 60,
+    "tests": 400,
     "other_devices": 120,
     "memcheck": 240,
     "racecheck": 240,
@@ -254,8 +255,9 @@ def sanitizer(device: str, tool: str) -> dict[str, str]:
 
     found = shutil.which("compute-sanitizer") or f"{cuda_home()}/bin/compute-sanitizer"
     # Ours alone: torch's kernels are many, and what it asks of the driver may fail on purpose.
-    chosen = ["--kernel-regex", "kns=dvfast", "--report-api-errors", "no"]
-    chosen += ["--error-exitcode", "9"]
+    chosen = ["--kernel-name", "kns=dvfast", "--report-api-errors", "no"]
+    # The CPU's half comes first, before there is a device to attach to. Few of many alike say all.
+    chosen += ["--launch-timeout", "0", "--print-limit", "20", "--error-exitcode", "9"]
     told = run(
         [found, "--tool", tool, *chosen, sys.executable, __file__, "--sanitized"],
         # Tensors that share a block of torch's cache could be overrun unseen.
@@ -298,9 +300,17 @@ def run(command: list[str], limit: float | None = None, **environment: str) -> s
         try:
             out, err = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+            os.killpg(process.pid, signal.SIGINT)  # pytest then tells what has failed
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=15)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
             out, err = process.communicate()
             err += f"\nended after {limit} s"
+        except KeyboardInterrupt:
+            if limit is not None:  # in a session of its own it would go on
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode != 0:
         raise RuntimeError(
             f"{' '.join(command)}: exit {process.returncode}\n{out[-5000:]}\n{err[-5000:]}"

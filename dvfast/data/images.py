@@ -50,6 +50,7 @@ _LEAST_CONTRAST, _LEAST_CONTRAST_OF_16_BITS = 0.02, 0.02 / 16
 # Of what filters and resizing leave: so far beyond [0, 1] is no other range.
 _ROUNDING = 1e-6
 
+_DIVIDE = "; divide by the largest value the camera can give (255, 4095, 65535)"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _Points = TypeVar("_Points", NDArray[Any], torch.Tensor)
@@ -183,22 +184,17 @@ def _full_scale(image: NDArray[Any], name: str) -> float:
     if image.dtype == np.uint8:
         return 255.0
     if image.dtype.kind != "f":
-        way = {
-            "b": "; image * np.uint8(255) makes it uint8",
-            "i": "; divide by the largest value the camera can give (255, 4095, 65535)",
-            "u": "; divide by the largest value the camera can give (255, 4095, 65535)",
-        }.get(image.dtype.kind, "")
+        ways = {"b": "; image * np.uint8(255) makes it uint8", "i": _DIVIDE, "u": _DIVIDE}
         raise InputError(
             f"{name}: came as {image.dtype}, expected uint8, uint16 or floating point in [0, 1]"
-            f"{way}"
+            f"{ways.get(image.dtype.kind, '')}"
         )
     if not np.isfinite(image).all():
         raise InputError(f"{name}: holds NaN or infinity, expected finite values in [0, 1]")
     low, high = float(image.min()), float(image.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InputError(
-            f"{name}: floating values span [{low:.9g}, {high:.9g}], expected [0, 1]; divide by the "
-            "largest value the camera can give (255, 4095, 65535)"
+            f"{name}: floating values span [{low:.9g}, {high:.9g}], expected [0, 1]{_DIVIDE}"
         )
     return 1.0
 
