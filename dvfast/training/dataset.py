@@ -261,6 +261,8 @@ def _at_least(
             start = fold * (size - 1) if size > 1 else fold
             within = points[:, axis] if fold % 2 == 0 else size - 1 - points[:, axis]
             copy[:, axis] = start + within
-            copies.append(copy[copy[:, axis] < span - 0.5])
+            # What lies on the fold itself is seen once.
+            first = start + 0.5 if size > 1 else start - 0.5
+            copies.append(copy[(first <= copy[:, axis]) & (copy[:, axis] < span - 0.5)])
         points = np.concatenate(copies)
     return image, points

@@ -353,6 +353,56 @@ def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
         detector.detect(pixels / np.float32(65535))
 
 
+@pytest.mark.parametrize(
+    ("highest", "dark"),
+    [
+        (np.uint16(16383), True),
+        (np.uint16(16384), False),
+        (np.float32(0.25), True),
+        (np.float32(0.26), False),
+        (np.float32(0), False),  # says nothing of a camera
+        (np.uint8(3), False),
+    ],
+)
+def test_a_quarter_of_the_range_is_dark(highest: Any, dark: bool) -> None:
+    detector = dvfast.Detector(small_unet())
+    pixels = np.zeros((20, 20), highest.dtype)
+    pixels[10, 10] = highest
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        detector.detect(pixels)
+    told = [warning for warning in caught if "nearly black" in str(warning.message)]
+    assert len(told) == dark
+    assert all(warning.filename == __file__ for warning in told)
+
+
+def test_settings_that_are_not_given_are_the_papers() -> None:
+    assert dvfast.DetectionSettings() == dvfast.DetectionSettings(
+        stride=1, sigma=1.0, window=5, threshold=0.2, relative=True, min_distance=1,
+        max_offset=None, padding="reflect", normalization="none", orientations=1,
+        centroid_radius=0.0,
+    )  # fmt: skip
+    assert dvfast.DetectionSettings().to_dict()["sigma"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "wrong"),
+    [
+        ("orientations", [1, 2, 4, 8], [0, -1, 3, 5, 6, 7, 9, 16]),
+        ("centroid_radius", [0, 64.0], [-0.01, 64.01, math.inf, math.nan]),
+        ("threshold", [0.0, -1.0, 1e9], [math.inf, -math.inf, math.nan]),
+        ("padding", ["reflect", "constant", "replicate", "circular"], ["mirror"]),
+        ("normalization", ["none", "percentiles"], ["zscore"]),
+    ],
+)
+def test_settings_have_ranges(name: str, fine: list[Any], wrong: list[Any]) -> None:
+    for value in fine:
+        assert getattr(dvfast.DetectionSettings(**{name: value}), name) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            dvfast.DetectionSettings(**{name: value})
+
+
 def test_either_byte_of_a_number_may_come_first() -> None:
     detector = dvfast.Detector(small_unet(), dvfast.DetectionSettings(normalization="percentiles"))
     pixels = np.random.default_rng(0).integers(100, 400, (40, 40), dtype=np.uint16)

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 from synthetic_tiles import tiny_config, write_tile, write_tiles
 
 from dvfast.data.augment import Augmentation
 from dvfast.data.files import Sample
+from dvfast.data.images import image_to_tensor, least_contrast, normalize
 from dvfast.data.json_files import read_record, write_json
+from dvfast.detection import DetectionSettings
 from dvfast.errors import InputError
+from dvfast.scan import pad_image
 from dvfast.training import TrainingSet
-from dvfast.training.dataset import split
+from dvfast.training.dataset import _at_least, _moved_inside, split
 
 PLAIN = Augmentation(geometry=False)
 MARGIN = 19
@@ -126,6 +130,86 @@ def test_every_pixel_is_drawn(tmp_path: Path) -> None:
     assert seen[:2, :2].float().mean() > 4
 
 
+def test_pixels_of_all_images_are_drawn_alike(tmp_path: Path) -> None:
+    """Every pixel tells its image, row and column: so does a crop, and where it was taken."""
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    sizes = {"a": (30, 24), "b": (24, 50), "c": (50, 40)}
+    for which, (name, size) in enumerate(sizes.items()):
+        y, x = np.mgrid[: size[0], : size[1]]
+        pixels = np.stack([y, x, np.full(size, which)], axis=-1).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        (folder / f"{name}.csv").write_text("y,x\n")
+    config = tiny_config(augmentation=PLAIN, validation_fraction=0.0, batch_size=500)
+    data = TrainingSet(folder, config)
+    side = 10  # four votes, three pixels apart
+    seen = {name: np.zeros((h - side + 1, w - side + 1)) for name, (h, w) in sizes.items()}
+    for step in range(4):
+        images, _ = data.batch(step)
+        inner = (images[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN] * 255).round().long().numpy()
+        assert (inner[:, 0] == inner[:, 0, :1, :1] + np.arange(side)[:, None]).all()
+        assert (inner[:, 1] == inner[:, 1, :1, :1] + np.arange(side)).all()
+        for top, left, which in inner[:, :, 0, 0]:
+            seen["abc"[which]][top, left] += 1
+    pixels_of_all = sum(h * w for h, w in sizes.values())
+    for name, (height, width) in sizes.items():
+        drawn = seen[name]
+        expected = 2000 * height * width / pixels_of_all
+        assert abs(drawn.sum() - expected) < 5 * np.sqrt(expected)
+        # Where no border is near, a corner of a crop is as likely as any other.
+        inside = 2000 * drawn[3:-3, 3:-3].size / pixels_of_all
+        assert abs(drawn[3:-3, 3:-3].sum() - inside) < 5 * np.sqrt(inside)
+        # As many centres lie above the first crop that fits as below the last one.
+        for first, last in ((drawn[:3], drawn[-3:]), (drawn[:, :3], drawn[:, -3:])):
+            assert abs(first.sum() - last.sum()) < 5 * np.sqrt(first.sum() + last.sum())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("last", [0, 1, 2, 7, 20])
+def test_crops_are_moved_inside_by_whole_strides(stride: int, last: int) -> None:
+    for start in range(-12, 33):
+        moved = _moved_inside(start, last, stride)
+        inside = [place for place in range(last + 1) if (place - start) % stride == 0]
+        nearest = min(inside, key=lambda place: abs(place - start), default=None)
+        assert 0 <= moved <= last
+        assert nearest in (None, moved)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (3, 30), (29, 8), (20, 20), (21, 19)])
+def test_nuclei_in_the_mirror_images_of_small_images(size: tuple[int, int]) -> None:
+    """Nuclei are single bright pixels: as many as there are, each with a click."""
+    rng = np.random.default_rng(sum(size))
+    span = 20
+    image = (rng.random((1, *size)) < 0.3).astype(np.float32)
+    points = np.argwhere(image[0]).astype(np.float64)
+    larger, clicks = _at_least(span, image, points)
+    folds = [np.pad(np.arange(n), (0, max(0, span - n)), mode="reflect") for n in size]
+    assert np.array_equal(larger, image[:, folds[0]][:, :, folds[1]])
+    assert sorted(clicks.tolist()) == np.argwhere(larger[0]).tolist()
+
+
+def test_networks_learn_from_images_normalized_as_in_detection(tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    dim = np.random.default_rng(0).integers(300, 900, (40, 40), np.uint16)
+    tifffile.imwrite(folder / "a.tif", dim)
+    (folder / "a.csv").write_text("y,x\n")
+    config = tiny_config(
+        augmentation=PLAIN,
+        validation_fraction=0.0,
+        in_channels=1,
+        crop_size=40,
+        crop_stride=1,
+        batch_size=1,
+        detection=DetectionSettings(normalization="percentiles", padding="constant"),
+    )
+    (image,), _ = TrainingSet(folder, config).batch(0)
+    expected = normalize(image_to_tensor(dim, 1), "percentiles", least_contrast(dim.dtype))
+    padded = pad_image(expected[None], MARGIN, "constant")[0]
+    assert torch.equal(image, padded.half().float())
+    assert image.max() == 1  # 900 of 65,535
+
+
 @pytest.mark.parametrize(("image_pixel_size", "scale"), [(0.5, 2.0), (0.125, 0.5)])
 def test_images_and_points_come_at_the_scale_of_the_network(
     tmp_path: Path, image_pixel_size: float, scale: float
@@ -188,8 +272,6 @@ def test_split_at_the_edges() -> None:
 
 def test_no_training_sample_comes_from_a_validation_image(tmp_path: Path) -> None:
     """Every tile has its own grey: none but those of the training part may occur."""
-    from PIL import Image
-
     folder = tmp_path / "tiles"
     folder.mkdir()
     for i in range(8):
