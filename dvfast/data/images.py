@@ -144,7 +144,7 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
     Raises
     ------
     InputError
-        On any other shape, size, number type, range or number of channels.
+        On any other shape, size, number type, range or number of channels, and of masked pixels.
 
     Examples
     --------
@@ -153,6 +153,11 @@ def image_to_tensor(image: NDArray[Any], channels: int, name: str = "image") -> 
     """
     if channels not in (1, 3):
         raise InputError(f"channels: came as {channels}, expected 1 (grey) or 3 (RGB)")
+    if np.ma.is_masked(image):
+        raise InputError(
+            f"{name}: has masked pixels, which a network cannot pass over; image.filled(value) "
+            "says what they are"
+        )
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[..., None]

@@ -110,6 +110,14 @@ def test_image_to_tensor_refuses(image: NDArray[Any], message: str) -> None:
         image_to_tensor(image, 3)
 
 
+def test_masked_pixels_are_refused() -> None:
+    image = np.ma.masked_greater(GREY8, 100)
+    with pytest.raises(InputError, match=r"has masked pixels.*image.filled\(value\)"):
+        image_to_tensor(image, 3)
+    nothing_masked = np.ma.masked_array(GREY8)
+    assert torch.equal(image_to_tensor(nothing_masked, 3), image_to_tensor(GREY8, 3))
+
+
 def test_image_to_tensor_refuses_other_channel_counts() -> None:
     with pytest.raises(InputError, match="channels: came as 2, expected 1"):
         image_to_tensor(GREY8, 2)
