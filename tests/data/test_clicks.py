@@ -267,6 +267,11 @@ BAY = [[0, 0], [40, 0], [40, 15], [5, 15], [5, 40], [0, 40]]
         ([square(30, 20, 4, "annotation")], [MIDDLE, [21.5, 31.5]]),
         ([square(8, 21, 8, "annotation")], [MIDDLE, [24.5, 11.5]]),
         ([square(10, 20, 4, "annotation")], [MIDDLE, MIDDLE]),
+        # The middle of the nucleus lies within, and one of its four sides without.
+        *(
+            ([square(x, y, 8, "annotation")], [MIDDLE, [y + 3.5, x + 3.5]])
+            for x, y in ((11, 18), (5, 18), (8, 21), (8, 15))
+        ),
         # Around the nucleus, but not called annotations; and one that goes round it.
         ([square(0, 0, 40, "detection")], [MIDDLE, [19.5, 19.5]]),
         ([square(0, 0, 40, None)], [MIDDLE, [19.5, 19.5]]),
@@ -276,6 +281,11 @@ BAY = [[0, 0], [40, 0], [40, 15], [5, 15], [5, 40], [0, 40]]
 def test_regions_are_no_nuclei(tmp_path: Path, others: list[Any], expected: Any) -> None:
     points = read(tmp_path, json.dumps([NUCLEUS, *others]), "a.geojson")
     assert (len(points) if isinstance(expected, int) else points) == expected
+
+
+def test_regions_around_nuclei_that_are_annotations_too(tmp_path: Path) -> None:
+    outlines = [square(0, 0, 40, "annotation"), square(10, 20, 4, "annotation")]
+    assert read(tmp_path, json.dumps(outlines), "a.geojson") == [MIDDLE]
 
 
 def test_regions_around_points(tmp_path: Path) -> None:
@@ -417,3 +427,16 @@ def test_geojson_of_several_planes_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(points))
     with pytest.raises(InputError, match=r"lies in plane \(5, 0\), others in \(0, 0\)"):
         read_points(path)
+
+
+@pytest.mark.parametrize("plane", [None, {}, {"z": 0}, {"t": 0}, {"c": -1, "z": 0, "t": 0}])
+def test_what_names_no_plane_lies_in_the_first(tmp_path: Path, plane: Any) -> None:
+    def point(plane: Any) -> dict[str, Any]:
+        place = {"type": "Point", "coordinates": [3, 4]}
+        return {"type": "Feature", "geometry": place | ({} if plane is None else {"plane": plane})}
+
+    first = point({"z": 0, "t": 0})
+    assert read(tmp_path, json.dumps([first, point(plane)]), "a.geojson") == [[3.5, 2.5]] * 2
+    for other in ({"z": 1}, {"t": 1}):
+        with pytest.raises(InputError, match="lies in plane"):
+            read(tmp_path, json.dumps([point(plane), point(other)]), "a.geojson")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from support import one_thread, small_unet
 
 from dvfast import DetectionSettings, Detector, SlideResult
+from dvfast.detection.checkpoint import digest_of_network, digest_of_picture
 from dvfast.errors import InputError
 
 __all__ = ["one_thread"]
@@ -200,3 +201,26 @@ def test_a_tile_that_lacks_something_does_not_count(
     lines = file.read_bytes().splitlines()
     file.write_bytes(b"\n".join([*lines[:3], spoilt, *lines[4:]]) + b"\n")
     assert_same(detect(detector, file), whole)
+
+
+def test_a_digest_tells_networks_apart() -> None:
+    net = small_unet()
+    assert digest_of_network(net) == digest_of_network(small_unet())
+    others = [
+        small_unet(num_votes=1),
+        small_unet(normalized=False),
+        small_unet().double(),
+        small_unet().folded(),
+    ]
+    moved = small_unet()
+    with torch.no_grad():
+        moved.head.bias[0] += 1e-6
+    digests = {digest_of_network(other) for other in (net, moved, *others)}
+    assert len(digests) == 6
+
+
+def test_a_digest_tells_pictures_apart() -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    same_bytes = (picture.reshape(4, 3), picture.view(np.uint16), picture.view(np.int8))
+    assert len({digest_of_picture(other) for other in (picture, *same_bytes)}) == 4
+    assert digest_of_picture(picture[:, ::2]) == digest_of_picture(picture[:, ::2].copy())
