@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from dvfast.data.click_features import _holds
 from dvfast.data.clicks import (
     from_corner_origin,
     read_points,
@@ -286,6 +287,22 @@ def test_regions_are_no_nuclei(tmp_path: Path, others: list[Any], expected: Any)
 def test_regions_around_nuclei_that_are_annotations_too(tmp_path: Path) -> None:
     outlines = [square(0, 0, 40, "annotation"), square(10, 20, 4, "annotation")]
     assert read(tmp_path, json.dumps(outlines), "a.geojson") == [MIDDLE]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_ring_holds(seed: int) -> None:
+    """As the angles say under which a point sees the ring: they add up to a turn, or to nothing."""
+    rng = np.random.default_rng(seed)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    star = rng.uniform(1, 9, (9, 1)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ring = np.concatenate([star, star[:1]]) + 100  # closed, as GeoJSON has them
+    held = 0
+    for point in rng.uniform(90, 110, (200, 2)):
+        seen = (ring - point) @ [1, 1j]
+        turns = np.angle(seen[1:] / seen[:-1]).sum() / (2 * np.pi)
+        assert _holds(ring, point) == (abs(turns) > 0.5)
+        held += abs(turns) > 0.5
+    assert 5 < held < 150
 
 
 def test_regions_around_points(tmp_path: Path) -> None:
