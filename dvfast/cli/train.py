@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     metavar="PIXELS",
     help="Mean radius of a nucleus in the images: sets all lengths in proportion.",
 )
+@click.option(
+    "--validation",
+    "validation_folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Images and clicks to validate on, as of other slides. [default: a part of FOLDER]",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="A JSON file of settings.")
 @click.option(
     "-s",
@@ -56,6 +63,7 @@ def train(
     output: Path,
     preset: str,
     nucleus_radius: float | None,
+    validation_folder: Path | None,
     config: Path | None,
     changes: tuple[str, ...],
     show: bool,
@@ -87,11 +95,17 @@ def train(
         "attribution": data_attribution,
     }
     result = fit(
-        folder, output, settings, resume=not fresh, device=device, data_description=description
+        folder,
+        output,
+        settings,
+        resume=not fresh,
+        device=device,
+        data_description=description,
+        validation_folder=validation_folder,
     )
     if int(os.environ.get("RANK", 0)) > 0:  # under torchrun, one process speaks for all
         return
-    score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} on the validation part"
+    score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} in validation"
     click.echo(f"{result.weights_path}{score}")
 
 

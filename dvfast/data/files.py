@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections import defaultdict
@@ -18,7 +19,7 @@ from .clicks import POINT_SUFFIXES, read_points
 from .images import IMAGE_SUFFIXES, read_image
 from .paths import visible_files
 
-__all__ = ["Sample", "load_clicks", "load_sample", "pair_by_stem"]
+__all__ = ["Sample", "load_clicks", "load_sample", "pair_by_stem", "refuse_shared_images"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,18 @@ def _refuse_orphans(
 def _first(paths: Iterable[Path], count: int = 5) -> str:
     names = [path.name for path in paths]
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def refuse_shared_images(train: Iterable[Sample], test: Iterable[Sample]) -> None:
+    """Raise an InputError if an image of one, to the byte, is among those of the other."""
+    seen = {hashlib.sha256(sample.image.read_bytes()).digest(): sample for sample in train}
+    for sample in test:
+        same = seen.get(hashlib.sha256(sample.image.read_bytes()).digest())
+        if same is not None:
+            raise InputError(
+                f"{sample.image}: is the same image as {same.image}; what is measured on must not "
+                "be trained on, so take it out of one of the two folders"
+            )
 
 
 def load_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.float64]]:

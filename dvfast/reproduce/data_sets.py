@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,9 @@ from types import MappingProxyType
 from ..baselines import Stain
 from ..baselines._arguments import check_positive
 from ..baselines.stain import check_stain
-from ..data import Sample, pair_by_stem
+from ..data import pair_by_stem
 from ..data.augment import Augmentation
+from ..data.files import refuse_shared_images
 from ..data.fingerprint import fingerprint_of
 from ..errors import InputError
 
@@ -233,7 +233,7 @@ def data_set(
     found = replace(known, folder=path)
     train = pair_by_stem(found.train)
     if tested:
-        _refuse_shared_images(train, pair_by_stem(found.test))
+        refuse_shared_images(train, pair_by_stem(found.test))
     return found
 
 
@@ -245,14 +245,3 @@ def fingerprint(data: DataSet, tested: bool = True) -> str:
         for sample in pair_by_stem(part)
         for path in (sample.image, sample.points)
     )
-
-
-def _refuse_shared_images(train: list[Sample], test: list[Sample]) -> None:
-    seen = {hashlib.sha256(sample.image.read_bytes()).digest(): sample for sample in train}
-    for sample in test:
-        same = seen.get(hashlib.sha256(sample.image.read_bytes()).digest())
-        if same is not None:
-            raise InputError(
-                f"{sample.image}: is the same image as {same.image}; what is measured on must not "
-                "be trained on, so take it out of one of the two folders"
-            )

@@ -81,7 +81,8 @@ class TrainingConfig:
     augmentation
         See :class:`dvfast.data.augment.Augmentation`.
     validation_fraction
-        Share of the images that is kept for validation; 0 trains on all and keeps the last weights.
+        Share of the images that is kept for validation, unless :func:`dvfast.fit` is given a folder
+        for that; 0 trains on all and keeps the last weights.
     validate_every
         Steps between validations; there is always one at the end.
     precision

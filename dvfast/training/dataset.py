@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.augment import augment, draw_zoom
-from ..data.files import Sample, load_sample, pair_by_stem
+from ..data.files import Sample, load_sample, pair_by_stem, refuse_shared_images
 from ..data.fingerprint import fingerprint_of
 from ..data.images import (
     image_to_tensor,
@@ -45,6 +45,8 @@ class TrainingSet:
         The scale, the split, the kind of samples, the augmentation and the seed.
     split_seed
         Draws the validation part; by default the seed of the settings.
+    validation_folder
+        Its images are the validation part, and all of `folder` the training part.
 
     Attributes
     ----------
@@ -73,14 +75,20 @@ class TrainingSet:
         folder: str | os.PathLike[str],
         config: TrainingConfig,
         split_seed: int | None = None,
+        validation_folder: str | os.PathLike[str] | None = None,
     ) -> None:
         self._config = config
         samples = pair_by_stem(folder)
-        seed = config.seed if split_seed is None else split_seed
-        self.training, self.validation = split(samples, config.validation_fraction, seed)
         self.fingerprint = _fingerprint(samples)
-        if seed != config.seed:  # otherwise the settings say it
-            self.fingerprint += f"-{seed}"
+        if validation_folder is None:
+            seed = config.seed if split_seed is None else split_seed
+            self.training, self.validation = split(samples, config.validation_fraction, seed)
+            if seed != config.seed:  # otherwise the settings say it
+                self.fingerprint += f"-{seed}"
+        else:
+            self.training, self.validation = samples, pair_by_stem(validation_folder)
+            refuse_shared_images(self.training, self.validation)
+            self.fingerprint += f"+{_fingerprint(self.validation)}"
         self._grid, self._stride = config.grid
         self._margin = config.build_network("meta").margin
         self._span = (self._grid - 1) * self._stride + 1

@@ -81,6 +81,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     data_description: Mapping[str, Any] | None = None,
     split_seed: int | None = None,
+    validation_folder: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Train a network on a folder of images with one click per nucleus.
 
@@ -112,6 +113,10 @@ def fit(
     split_seed
         Draws the validation part, for trainings that are to share one although their seeds differ;
         by default the seed of the settings.
+    validation_folder
+        Images with click files to validate on, instead of a part of `folder`: where images come of
+        the same slide or patient, these belong on one side. The `validation_fraction` of the
+        settings plays no part then.
 
     Returns
     -------
@@ -120,8 +125,9 @@ def fit(
     Raises
     ------
     InputError
-        If the data cannot be used, the output folder cannot be written, the checkpoint belongs to
-        other settings or other data, or the loss is no longer finite (a DivergenceError).
+        If the data cannot be used, an image is in both folders, the output folder cannot be
+        written, the checkpoint belongs to other settings or other data, or the loss is no longer
+        finite (a DivergenceError).
 
     Examples
     --------
@@ -134,11 +140,17 @@ def fit(
         raise wrong_type("config", config, "a TrainingConfig or None")
     config = config or TrainingConfig.unet()
     _check_description(data_description)
-    if os.path.realpath(output) == os.path.realpath(folder):
+    if split_seed is not None and validation_folder is not None:
         raise InputError(
-            f"output: is {folder}, the folder of the images, whose files what is written there "
-            "would be taken for; choose another"
+            "split_seed: draws a part of folder, which all of it is trained on where there is a "
+            "validation_folder; give one of the two"
         )
+    for images in (folder, validation_folder):
+        if images is not None and os.path.realpath(output) == os.path.realpath(images):
+            raise InputError(
+                f"output: is {images}, the folder of the images, whose files what is written there "
+                "would be taken for; choose another"
+            )
     output = Path(output)
     checkpoint, weights_path = output / "checkpoint.safetensors", output / "weights.safetensors"
     with (
@@ -151,7 +163,7 @@ def fit(
                 f"batch_size: {config.batch_size} cannot be shared evenly by {processes.count} "
                 "processes; choose a multiple"
             )
-        data = TrainingSet(folder, config, split_seed)
+        data = TrainingSet(folder, config, split_seed, validation_folder)
         # Read at once, so that a bad file stops the run before it has cost hours.
         validation = data.load_validation() if processes.leads else []
         if data.nuclei == 0:
@@ -160,6 +172,8 @@ def fit(
             raise InputError(
                 "validation_fraction: no image of the validation part has a click, so nothing "
                 "could be chosen by it; add images, set it higher, or to 0"
+                if validation_folder is None
+                else f"{validation_folder}: no image has a click, so nothing could be chosen by it"
             )
         torch.manual_seed(hashed_seed(config.seed))
         state = TrainingState(config, processes.device)
@@ -303,7 +317,12 @@ def _description(
         "image_pixel_size": config.image_pixel_size,
         "detection": detection.to_dict(),
         "training": config.to_dict(),
-        "data": {**given, "training_images": len(data.training), "training_nuclei": data.nuclei},
+        "data": {
+            **given,
+            "training_images": len(data.training),
+            "training_nuclei": data.nuclei,
+            "validation_images": len(data.validation),
+        },
         "scores": {"validation": {**asdict(best), "radius": config.radius}} if best else {},
     }
 

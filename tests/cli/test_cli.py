@@ -228,6 +228,8 @@ def test_two_images_must_not_share_an_output(tiles: Path, tmp_path: Path, weight
         ["train", "nowhere", "-o", "out"],
         ["train", "{tiles}", "-o", "out", "-s", "nosuchsetting=1"],
         ["train", "{tiles}", "-o", "out", "-s", "steps=many"],
+        ["train", "{tiles}", "-o", "out", "--validation", "{tiles}"],
+        ["train", "{tiles}", "-o", "out", "--validation", "nowhere"],
         ["train", "{tiles}", "-o", "out", "-s", "steps=-1"],
         ["train", "{tiles}", "-o", "out", "--config", "nowhere.json"],
         ["info", "-w", "nowhere.safetensors"],

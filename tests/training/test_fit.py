@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from synthetic_tiles import tiny_config, write_tiles
+from synthetic_tiles import tiny_config, write_tile, write_tiles
 
+import dvfast
 from dvfast.data.augment import Augmentation
 from dvfast.errors import InputError
 from dvfast.training import FitResult, TrainingConfig, Validation, fit
@@ -150,10 +153,59 @@ def test_what_it_writes(folder: Path, straight: FitResult) -> None:
         for name, value in straight.net.state_dict().items()
     )
     assert TrainingConfig.from_dict(description["training"]) == tiny_config()
-    assert description["data"] == {"training_images": 3, "training_nuclei": 18}
+    assert description["data"] == {
+        "training_images": 3,
+        "training_nuclei": 18,
+        "validation_images": 2,
+    }
     best = max(straight.history.validation, key=lambda item: item.f1)
     assert description["scores"]["validation"]["step"] == best.step
     assert straight.best_f1 == best.f1
+
+
+def test_a_folder_to_validate_on(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for i in range(2):
+        write_tile(other, f"slide_{i}", np.array([[20, 20], [30, 9]]), (48, 56), seed=50 + i)
+    config = tiny_config(validation_fraction=0.9)
+
+    def run(output: str, **how: Any) -> FitResult:
+        return fit(folder, tmp_path / output, config, progress=False, **how)
+
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for suffix in (".png", ".csv"):
+        shutil.copy(folder / f"tile_0{suffix}", copied / f"renamed{suffix}")
+    with pytest.raises(InputError, match=r"same image as .*tile_0\.png"):
+        run("a", validation_folder=copied)
+    with pytest.raises(InputError, match="split_seed: draws a part of folder"):
+        run("a", validation_folder=other, split_seed=3)
+    with pytest.raises(InputError, match=r"output: is .*other, the folder of the images"):
+        fit(folder, other, config, validation_folder=other)
+    with pytest.raises(InputError, match=r"nowhere"):
+        run("a", validation_folder=tmp_path / "nowhere")
+    assert not (tmp_path / "a").exists()
+
+    result = run("a", validation_folder=other)
+    _, description = load_weights(result.weights_path)
+    assert description["data"] == {
+        "training_images": 5,
+        "training_nuclei": 30,
+        "validation_images": 2,
+    }
+    # Every validation counted the clicks of the other folder and no others.
+    detector = dvfast.Detector.load(result.weights_path)
+    scores = dvfast.evaluate(detector, other, config.radius)
+    assert scores.micro.f1 == description["scores"]["tuned_on_validation"]["f1"]
+
+    (other / "slide_0.csv").write_text("y,x\n")
+    with pytest.raises(InputError, match="other training files"):
+        run("a", validation_folder=other)
+    with pytest.raises(InputError, match="other training files"):
+        run("a")
+    (other / "slide_1.csv").write_text("y,x\n")
+    with pytest.raises(InputError, match="other: no image has a click"):
+        run("b", validation_folder=other)
 
 
 def test_the_best_weights_are_kept(
