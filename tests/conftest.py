@@ -12,11 +12,15 @@ import torch
 
 # Hypothesis is among our test requirements; a machine without network that checks a GPU may lack
 # it, and those tests ask nothing of the GPU.
-collect_ignore = (
-    []
-    if importlib.util.find_spec("hypothesis")
-    else ["operators/test_structured_inputs.py", "test_scan_anywhere.py"]
-)
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # What an example takes depends on what else the machine does.
+    settings.register_profile("dvfast", deadline=None)
+    settings.load_profile("dvfast")
+    collect_ignore = []
+else:
+    collect_ignore = ["operators/test_structured_inputs.py", "test_scan_anywhere.py"]
 
 # Expectations are in float32; PyTorch's convolutions on a GPU are in TF32 unless they are told.
 torch.backends.cudnn.conv.fp32_precision = "ieee"

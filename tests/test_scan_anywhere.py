@@ -24,7 +24,7 @@ scanning = importlib.import_module("dvfast.scan")
 widths = st.integers(1, 20)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_votes_of_a_pixel_are_the_same_in_every_scan(data: st.DataObject) -> None:
     num_votes, in_channels = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))

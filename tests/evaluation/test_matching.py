@@ -61,7 +61,7 @@ PAIRS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PAIRS, st.sampled_from([0.0, 1.0, 2.0, np.sqrt(5), 2.5, 20.0]))
 @example((np.array([[0.0, 0], [0, 3]]), np.array([[0.0, 2], [0, 5]])), 2.0)
 def test_one_to_one_is_the_best_of_all(pair: tuple[Points, Points], radius: float) -> None:

@@ -23,7 +23,7 @@ maps = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 4)).flatma
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(maps, st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.booleans(), st.integers(1, 4))
 def test_peaks_agree_with_reference(
     density: Tensor, threshold: float, relative: bool, min_distance: int
@@ -33,7 +33,7 @@ def test_peaks_agree_with_reference(
     assert peaks(density, **settings) == expected_peaks(density, **settings)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(maps, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 3))
 def test_peaks_among_non_finite_values(
     density: Tensor, places: list[int], min_distance: int
@@ -72,7 +72,7 @@ point_sets = st.lists(
 ).map(lambda parts: [point for part in parts for point in part])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(point_sets, st.integers(1, 9), st.tuples(st.integers(1, 8), st.integers(1, 8)))
 def test_search_finds_the_nearest(
     points: list[tuple[float, float]], num_votes: int, size: tuple[int, int]
