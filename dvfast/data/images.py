@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "NORMALIZATIONS",
     "SLIDE_SUFFIXES",
+    "Exposure",
     "as_image",
+    "channel_in_colour",
     "has_16_bits",
     "image_size",
     "image_to_tensor",
@@ -46,6 +48,10 @@ NORMALIZATIONS = ("none", "percentiles")
 # of 16 bits have exposures that fill a few hundred of 65,535, and noise of a few.
 EXPOSURE_PERCENTILES = (1.0, 99.8)
 _LEAST_CONTRAST, _LEAST_CONTRAST_OF_16_BITS = 0.02, 0.02 / 16
+
+# A channel that reaches so many times as high as both others holds the image alone: JPEG leaves up
+# to a fifth in the others (quality 75, red).
+_IN_COLOUR = 4
 
 # Of what filters and resizing leave: so far beyond [0, 1] is no other range.
 _ROUNDING = 1e-6
@@ -224,7 +230,8 @@ def normalize(
     image : torch.Tensor [C, H, W], floating, in [0, 1]
     normalization : {"none", "percentiles"}
         ``"percentiles"`` maps the 1st percentile of all values to 0 and the 99.8th to 1, linearly;
-        what lies beyond is clipped.
+        what lies beyond is clipped. A grey image that is stored in a colour, as fluorescence often
+        is, becomes grey: of three channels two have nothing.
     least : float
         A range of less counts as this much: noise is no content. See :func:`least_contrast`.
 
@@ -250,14 +257,39 @@ def normalize(
         )
     if normalization == "none":
         return image
+    channel = channel_in_colour(image.flatten(1).amax(dim=1).tolist())
+    shown = image if channel is None else image[channel]
     # NumPy's, as torch.quantile takes 16 million values at most.
-    low, high = np.percentile(image.detach().cpu().numpy(), EXPOSURE_PERCENTILES)
-    return stretch(image, float(low), float(high), least)
+    low, high = np.percentile(shown.detach().cpu().numpy(), EXPOSURE_PERCENTILES)
+    return stretch(image, Exposure(float(low), float(high), channel), least)
 
 
-def stretch(image: torch.Tensor, dark: float, bright: float, least: float) -> torch.Tensor:
-    """Map one value to 0 and another to 1, linearly, as :func:`normalize` does; clip the rest."""
-    return ((image - dark) / max(bright - dark, least)).clamp(0, 1)
+class Exposure(NamedTuple):
+    """What becomes 0 and 1, and the only channel that counts, if there is one."""
+
+    dark: float
+    bright: float
+    channel: int | None = None
+
+
+def channel_in_colour(highest: Sequence[float]) -> int | None:
+    """Which of three channels holds a grey image that is stored in a colour, as of a dye.
+
+    By the highest value of every channel: the other two hold nothing but what compression leaves.
+    None where the colours say something.
+    """
+    if len(highest) != 3:
+        return None
+    *others, brightest = sorted(highest)
+    in_colour = brightest > 0 and _IN_COLOUR * max(others) <= brightest
+    return highest.index(brightest) if in_colour else None
+
+
+def stretch(image: torch.Tensor, exposure: Exposure, least: float) -> torch.Tensor:
+    """Map the dark end to 0 and the bright end to 1, linearly; clip the rest."""
+    dark, bright, channel = exposure
+    grey = image if channel is None else image[channel].expand_as(image)
+    return ((grey - dark) / max(bright - dark, least)).clamp(0, 1)
 
 
 def list_images(

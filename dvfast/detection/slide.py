@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import __version__
 from .._arguments import limit
 from ..data import image_to_tensor
-from ..data.images import EXPOSURE_PERCENTILES
+from ..data.images import EXPOSURE_PERCENTILES, Exposure, channel_in_colour
 from ..nn import VotingNetwork
 from ..nn.network import tensor_of
 from ..scan import Precision
@@ -141,7 +141,7 @@ def _find(
 
 
 def _read_ahead(
-    tiling: Tiling, first: int, channels: int, exposure: tuple[float, float] | None
+    tiling: Tiling, first: int, channels: int, exposure: Exposure | None
 ) -> Generator[tuple[Tile, Tensor], None, None]:
     """Tiles from the `first` on, and their pixels; the next is read while one is worked on."""
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -176,20 +176,22 @@ def _within(points: NDArray[np.float64], region: Region) -> NDArray[np.bool_]:
     return np.asarray(((points >= first - 0.5) & (points < beyond - 0.5)).all(axis=1))
 
 
-def _exposure(view: View, channels: int) -> tuple[float, float]:
-    """The dark and the bright end of the whole level, as of an image of 16 bits."""
-    counts = np.zeros(_GREYS, np.int64)
+def _exposure(view: View, channels: int) -> Exposure:
+    """Of the whole level, as of an image of 16 bits."""
+    counts = np.zeros((channels, _GREYS), np.int64)
     height, width = view.slide.sizes[view.level]
     for top in range(0, height, _EXPOSURE_SIDE):
         for left in range(0, width, _EXPOSURE_SIDE):
             rows, columns = (min(_EXPOSURE_SIDE, n) for n in (height - top, width - left))
             part = view.slide.read(top, left, rows, columns, view.level)
             greys = image_to_tensor(part, channels, view.slide.name).mul(_GREYS - 1).round().long()
-            counts += torch.bincount(greys.flatten(), minlength=_GREYS).numpy()
-    below = counts.cumsum()
+            for of_channel, values in zip(counts, greys, strict=True):
+                of_channel += torch.bincount(values.flatten(), minlength=_GREYS).numpy()
+    channel = channel_in_colour([int(of_channel.nonzero()[0][-1]) for of_channel in counts])
+    below = (counts.sum(axis=0) if channel is None else counts[channel]).cumsum()
     ends = []
     for percentile in EXPOSURE_PERCENTILES:
         position = percentile / 100 * (int(below[-1]) - 1)
         lower, upper = np.searchsorted(below, [math.floor(position), math.ceil(position)], "right")
         ends.append(float(lower + (upper - lower) * (position % 1)) / (_GREYS - 1))
-    return ends[0], ends[1]
+    return Exposure(ends[0], ends[1], channel)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .._arguments import check_integers
 from ..data import image_to_tensor
-from ..data.images import least_contrast, stretch
+from ..data.images import Exposure, least_contrast, stretch
 from ..data.slides import Slide
 from ..errors import InputError
 from ..nn import VotingNetwork
@@ -82,7 +82,7 @@ class View:
         """The inverse, of one coordinate."""
         return (position + 0.5) / self.factor - 0.5
 
-    def read(self, part: Spans, channels: int, exposure: tuple[float, float] | None) -> Tensor:
+    def read(self, part: Spans, channels: int, exposure: Exposure | None) -> Tensor:
         """A part ``[C, h, w]`` that begins on whole pixels of the level.
 
         In bands, as at full resolution a tile may be many times as large.
@@ -101,9 +101,7 @@ class View:
             bands.append(read[:, begin - first : end - first])
         return torch.cat(bands, dim=1)
 
-    def _read_band(
-        self, part: Spans, channels: int, exposure: tuple[float, float] | None
-    ) -> Tensor:
+    def _read_band(self, part: Spans, channels: int, exposure: Exposure | None) -> Tensor:
         rows, columns = (
             self._on_level(span, length)
             for span, length in zip(part, self.slide.sizes[self.level], strict=True)
@@ -111,7 +109,7 @@ class View:
         pixels = self.slide.read(rows.start, columns.start, len(rows), len(columns), self.level)
         image = image_to_tensor(pixels, channels, self.slide.name)
         if exposure is not None:
-            image = stretch(image, *exposure, least_contrast(pixels.dtype))
+            image = stretch(image, exposure, least_contrast(pixels.dtype))
         if self.ratio == 1:
             return image
         if min(image.shape[1:]) * self.ratio < 1:

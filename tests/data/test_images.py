@@ -272,6 +272,29 @@ def test_normalizing_does_not_stretch_an_empty_image() -> None:
     assert not normalize(torch.full((1, 4, 4), 0.5), "percentiles").any()
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("others", [0.0, 0.02])
+def test_grey_images_in_a_colour_become_grey(channel: int, others: float) -> None:
+    """As exposures are often stored: in the colour of their dye."""
+    grey = torch.rand(40, 50, generator=torch.Generator().manual_seed(0)) * 0.1
+    image = torch.full((3, 40, 50), others)
+    image[channel] = grey
+    assert torch.equal(
+        normalize(image, "percentiles"), normalize(grey.repeat(3, 1, 1), "percentiles")
+    )
+    assert normalize(image, "none") is image
+
+
+def test_colours_that_say_something_are_kept() -> None:
+    image = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
+    image[0] *= 0.3
+    image[1] = 0
+    normal = normalize(image, "percentiles")
+    assert normal[0].max() < 0.4
+    assert not normal[1].any()
+    assert not normalize(torch.zeros(3, 4, 4), "percentiles").any()
+
+
 def test_normalize_refuses() -> None:
     with pytest.raises(InputError, match="normalization: came as 'mean'"):
         normalize(torch.zeros(1, 2, 2), "mean")

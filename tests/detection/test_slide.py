@@ -155,6 +155,18 @@ def test_exposures_are_those_of_the_whole() -> None:
     np.testing.assert_allclose(tiles.scores, whole.scores, rtol=1e-4)
 
 
+def test_slides_in_the_colour_of_a_dye() -> None:
+    """Tiles with nothing in the other channels would say so too where the slide has something."""
+    detector = Detector(small_unet(), settings(normalization="percentiles"))
+    image = noise(301, 280) // 3
+    image[..., :2] = 0
+    for red in (0, 200):
+        image[250:, 250:, 0] = red
+        whole = detector.detect(image, precision="exact")
+        tiles = detector.detect_slide(image, precision="exact", tile_size=99)
+        np.testing.assert_array_equal(tiles.points, whole.points)
+
+
 def test_grey_images_of_16_bits() -> None:
     detector = Detector(small_unet(in_channels=1), settings(normalization="percentiles"))
     image = noise(230, 240)[..., 0].astype(np.uint16) * 100
