@@ -16,7 +16,7 @@ from .data_sets import DataSet
 from .methods import METHODS
 from .records import Condition
 from .statistics import image_scores
-from .tables import Entries, RecordData
+from .tables import Entries, RecordData, condition_text
 
 __all__ = ["draw_boxes", "draw_overlays"]
 
@@ -72,7 +72,10 @@ def draw_overlays(
 
 
 def draw_boxes(path: Path, record: RecordData, entries: Entries, condition: Condition) -> None:
-    """Draw box plots of F1, precision and recall of every image, by method."""
+    """Draw box plots of F1, precision and recall of every image, by method.
+
+    Of several seeds the mean of an image counts, so that a box has as many images in every row.
+    """
     # Not pyplot: it would choose a window system, and touch the caller's figures.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -84,7 +87,7 @@ def draw_boxes(path: Path, record: RecordData, entries: Entries, condition: Cond
     panels = figure.subplots(1, 3, sharey=True)
     for axes, title, which in zip(panels, ("F1", "precision", "recall"), (2, 0, 1), strict=True):
         axes.boxplot(
-            [values[which].ravel() for values in scores.values()],
+            [values[which].mean(axis=0) for values in scores.values()],
             widths=0.6,
             flierprops={"markersize": 3},
             medianprops={"color": "tab:orange"},
@@ -92,6 +95,7 @@ def draw_boxes(path: Path, record: RecordData, entries: Entries, condition: Cond
         axes.set(title=title, ylim=(-0.02, 1.02))
         axes.grid(axis="y", alpha=0.3)
         axes.set_xticks(range(1, len(names) + 1), names, rotation=60, ha="right")
+    figure.suptitle(f"Of every test image, {condition_text(record, condition)}", fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
 

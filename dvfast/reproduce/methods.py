@@ -20,11 +20,14 @@ from ..scan import Precision
 from ..training import TrainingConfig
 from .data_sets import DataSet
 
-__all__ = ["METHODS", "Method", "Network", "select"]
+__all__ = ["METHODS", "PAPER_STEPS", "Method", "Network", "select"]
 
 _DEEP_VOTING = "Xie, Kong, Xing, Liu, Su, Yang, MICCAI 2015"
 _PIXEL_CLASSIFIER = "as in the above, after Ciresan, Giusti, Gambardella, Schmidhuber, MICCAI 2013"
 _UNET = "the network after Ronneberger, Fischer, Brox, MICCAI 2015"
+
+# Of 128 patches each; together about half of the time of the other networks.
+PAPER_STEPS = 2500
 
 # Of what is near a click, and the standard deviation of a heat map, in radii of a nucleus.
 _TARGET_RADIUS = 0.3
@@ -129,17 +132,14 @@ def _unet(data_set: DataSet, smoothing: float = 0.27) -> TrainingConfig:
 
 
 def _paper(data_set: DataSet) -> TrainingConfig:
-    """The paper's constants, at the scale of a data set: its patches, too, hold a nucleus.
-
-    In 2500 steps: of 128 patches each, and together about half of the time of the other networks.
-    """
+    """The paper's constants, at the scale of a data set: its patches, too, hold a nucleus."""
     return TrainingConfig.paper(
         radius=data_set.radius,
         **data_set.pixel_sizes(data_set.scale),
         validation_fraction=data_set.validation_fraction,
         detection=DetectionSettings(stride=3, normalization=data_set.normalization),
         precision="bfloat16",
-        steps=2500,
+        steps=PAPER_STEPS,
     )
 
 
@@ -181,8 +181,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                    DEEP_VOTING_OF_THE_PAPER, stride=1, precision="exact"),
             Method("dv-u", "DV-U, a voting U-Net", _UNET, VOTING_UNET),
             Method("dv-u-8", "DV-U, 8 orientations", _UNET, VOTING_UNET, orientations=8),
+            # A probability map is of every pixel: a peak lies on one of those that were asked.
             Method("cnn-pc", "CNN+PC", _PIXEL_CLASSIFIER, PATCH_CLASSIFIER),
             Method("heat-map", "heat-map U-Net", _UNET, HEAT_MAP_UNET),
+            Method("heat-map-8", "heat map, 8 orientations", _UNET, HEAT_MAP_UNET, orientations=8),
             _classical("ners"),
             _classical("irv"),
             _classical("itcn"),

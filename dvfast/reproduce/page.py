@@ -10,12 +10,13 @@ from ..bench.tables import markdown
 from ..data import atomic_path, pair_by_stem
 from ..data.json_files import write_json
 from ..data.paths import make_folder
+from .adjoining import adjoining, adjoining_table
 from .breakdown import Breakdown, break_down, breakdown_table, contrast_text, measure_nuclei
 from .data_sets import DataSet
 from .figures import draw_boxes, draw_overlays
-from .methods import METHODS, Method
+from .methods import METHODS, PAPER_STEPS, Method
 from .paper import Reversal, reversals
-from .records import CONDITIONS, LITERAL, PRIMARY
+from .records import CONDITIONS, LITERAL, PRIMARY, WITHIN_RADIUS
 from .settings import Settings, evenly
 from .tables import (
     Entries,
@@ -45,19 +46,22 @@ def _protocol(settings: Settings) -> str:
         seeds = f"{seeds} for {names}; 0 for the others"
     text = f"""\
 - Networks learn from `train/`, of which a part is kept for validation, drawn by the seed
-  ({seeds}). The classical methods see at most {settings.tuning_images} images of each of the same
-  two parts: those that learn do so on the training part, and all choose their parameters on the
-  validation part, by trying a grid. DV-U and the heat-map U-Net are one network but for its last
-  layer, trained by the same loop for as many steps; so are the paper's network and CNN+PC.
+  ({seeds}). The classical methods choose their parameters on at most {settings.tuning_images}
+  images of the same validation part, by trying a grid; NERS, which learns, learns from all of the
+  training part. DV-U and the heat-map U-Net are one network but for its last layer, trained by the
+  same loop for as many steps; so are the paper's network and CNN+PC. "The paper's constants" were
+  trained for {PAPER_STEPS:,} steps of 128 patches, an eighth of what `--preset paper` makes.
 - Thresholds, too, are those of highest micro F1 on the validation part, one to one within the mean
   nuclear radius; "the paper's constants" keep the paper's ξ = 0.2. `test/` is measured on and
   nothing else.
 - A detection counts within half the mean radius of a nucleus, as in the paper, or within the mean
   radius. One to one: a detection for an annotation. Literal, the paper's wording: every detection
-  within the circle of any annotation is right.
+  within the circle of any annotation is right; but recall is the share of annotations that are
+  found, where the paper's TP / (TP + FN) counts an annotation as often as it is detected.
 - P, R, F1: of the counts of all images together; macro: means over images, which is how the paper's
-  F1 come about. In brackets: bootstrap intervals of 95 % over images; differences to the best row
-  are resampled in pairs. Scores are means over the seeds.
+  F1 come about. In brackets: bootstrap intervals of 95 % over images, and over seeds where there
+  are several: **those of a row of one seed know nothing of the luck of a training.** Differences to
+  the best row are resampled in pairs. Scores are means over the seeds.
 - μ_d, σ_d: distance of true positives; μ_n, σ_n: of the absolute difference per image between the
   numbers of annotations and detections, A − D, and of annotations and true positives, A − TP. The
   paper defines the second and prints figures that fit the first.
@@ -80,6 +84,7 @@ def page(
     pictures: Sequence[str] = (),
     breakdowns: Breakdowns = MappingProxyType({}),
     summary: str | None = None,
+    adjoin: Sequence[bool] = (),
 ) -> str:
     """The page of a data set in Markdown, whole in itself.
 
@@ -99,6 +104,8 @@ def page(
         Of every method: which nuclei it finds.
     summary
         Of all data sets, relative to the page.
+    adjoin
+        Which test images adjoin training images.
     """
     name = record["data_set"]["name"]
     parts = [f"# {record['data_set']['title'] or name}", _INTRODUCTION]
@@ -111,6 +118,10 @@ def page(
     for condition in CONDITIONS:
         table = score_table(record, entries, condition)
         parts += [f"## {table.title[0].upper()}{table.title[1:]}", markdown(table)]
+    if any(adjoin) and not all(adjoin):
+        table = adjoining_table(record, entries, adjoin, WITHIN_RADIUS)
+        parts += ["## Test images beside training images", _beside(adjoin), table.title + ":"]
+        parts += [markdown(table)]
     parts += ["## Times", markdown(time_table(record, entries))]
     if breakdowns:
         table = breakdown_table(breakdowns)
@@ -126,7 +137,7 @@ def _about(record: RecordData) -> str:
     radii = [entry["parameters"].get("centroid_radius", 0) for entry in record["entries"].values()]
     centroids = (
         f" Nuclei of U-Nets lie at the centroids of their peaks within {max(radii):.3g} of their "
-        "pixels, the best of six radii on the validation parts for votes and heat maps together."
+        "pixels, for votes and heat maps alike, as validation parts had it."
         if max(radii, default=0)
         else ""
     )
@@ -138,6 +149,13 @@ def _about(record: RecordData) -> str:
         f"`dvfast.baselines.nucleus_density(image, {about['stain']!r})` shows them. Licence: "
         f"{about['licence']}. Source: {about['attribution']}.{centroids}"
     )
+
+
+def _beside(adjoin: Sequence[bool]) -> str:
+    return f"""\
+{sum(adjoin)} of the {len(adjoin)} test images adjoin an image of `train/`, to the pixel: tiles of
+one picture lie in both parts. No pixel is in both, but nuclei on the border are, and tissue and
+stain are the same. What learns from `train/` may be better there than on slides of others."""
 
 
 def _ranking(record: RecordData, entries: Entries, breakdowns: Breakdowns) -> str:
@@ -216,7 +234,14 @@ def write_page(
         temporary.write_text(csv_text(record, entries), encoding="utf-8")
     with atomic_path(folder / f"{name}.md") as temporary:
         text = page(
-            record, entries, settings, command, pictures, breakdowns, f"../{folder.name}.md"
+            record,
+            entries,
+            settings,
+            command,
+            pictures,
+            breakdowns,
+            f"../{folder.name}.md",
+            adjoining(samples, pair_by_stem(data_set.train)),
         )
         temporary.write_text(text, encoding="utf-8")
     return folder / f"{name}.md"

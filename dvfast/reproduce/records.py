@@ -28,6 +28,7 @@ __all__ = [
     "CONDITIONS",
     "LITERAL",
     "PRIMARY",
+    "WITHIN_RADIUS",
     "Condition",
     "Kind",
     "Record",
@@ -84,7 +85,8 @@ class Condition:
 _HALF, _WHOLE = 0.5, 1.0
 PRIMARY = Condition(_HALF, "one-to-one")
 LITERAL = Condition(_HALF, "literal")  # how the paper counts
-CONDITIONS = (PRIMARY, Condition(_WHOLE, "one-to-one"), LITERAL, Condition(_WHOLE, "literal"))
+WITHIN_RADIUS = Condition(_WHOLE, "one-to-one")
+CONDITIONS = (PRIMARY, WITHIN_RADIUS, LITERAL, Condition(_WHOLE, "literal"))
 
 
 # What trainings depend on is in the keys of the entries: where it changes, others stay.

@@ -1,6 +1,7 @@
 """Scores of a method on a data set, how far they can be trusted, and how methods differ.
 
-Everything is computed from four counts per image, so that a resample of the images is a sum.
+Everything is computed from four counts per image and seed, so that a resample of the images is a
+sum.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,9 +27,9 @@ __all__ = [
     "Row",
     "counts_of",
     "difference",
+    "f1_of",
     "image_scores",
     "interval_of",
-    "micro_f1",
     "summarise",
 ]
 
@@ -37,12 +39,13 @@ _RESAMPLES = 9999
 _CONFIDENCE = 0.95
 
 _Counts = NDArray[np.float64]  # [4, seeds, images]: true positives, detections, found, annotations
-_Statistic = Callable[[NDArray[np.intp]], NDArray[np.float64]]
+_Indices = NDArray[np.intp]  # [..., n], for every resample
+_Statistic = Callable[..., NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap interval of 95 %; NaN where there are fewer than two images."""
+    """A bootstrap interval of 95 %, over images and seeds; NaN where there is one image alone."""
 
     low: float
     high: float
@@ -70,7 +73,7 @@ class Row:
     micro, macro : Scores
         Of the sums over images, and means over images.
     micro_interval, macro_interval : Interval
-        Of F1, over images.
+        Of F1, over images, and over seeds where there are several.
     seed_f1 : tuple of float
         Micro F1 of every seed.
     seed_spread : float
@@ -104,8 +107,8 @@ def summarise(
     true_positives, detections, _, annotations = counts
     return Row(
         **means,
-        micro_interval=interval_of(lambda images: micro_f1(counts, images), counts.shape[-1]),
-        macro_interval=interval_of(lambda images: _macro_f1(counts, images), counts.shape[-1]),
+        micro_interval=interval_of(partial(_micro_f1, counts), *counts.shape[:0:-1]),
+        macro_interval=interval_of(partial(_macro_f1, counts), *counts.shape[:0:-1]),
         seed_f1=tuple(seeds.tolist()),
         seed_spread=float(seeds.std(ddof=1)) if len(seeds) > 1 else math.nan,
         distance=_distance(entries, condition),
@@ -121,15 +124,22 @@ def difference(
     condition: Condition,
     average: Average = "micro",
 ) -> Difference:
-    """F1 of `ours` less that of `theirs`, with its interval over resamples of the same images."""
-    mean = micro_f1 if average == "micro" else _macro_f1
+    """F1 of `ours` less that of `theirs`, with its interval over resamples of the same images.
+
+    And of the same seeds, which draw the same validation part, where both have as many.
+    """
+    mean = _micro_f1 if average == "micro" else _macro_f1
     first, second = (counts_of(record, entries, condition) for entries in (ours, theirs))
+    seeds = [counts.shape[1] for counts in (first, second)]
+    paired = seeds[0] == seeds[1]
 
-    def statistic(images: NDArray[np.intp]) -> NDArray[np.float64]:
-        return np.asarray(mean(first, images) - mean(second, images))
+    def statistic(images: _Indices, *drawn: _Indices) -> NDArray[np.float64]:
+        of_both = drawn * 2 if paired else drawn
+        return np.asarray(mean(first, images, of_both[0]) - mean(second, images, of_both[1]))
 
-    count = first.shape[-1]
-    return Difference(float(statistic(np.arange(count))), interval_of(statistic, count))
+    sizes = (first.shape[-1], *(seeds[:1] if paired else seeds))
+    value = float(statistic(*map(np.arange, sizes)))
+    return Difference(value, interval_of(statistic, *sizes))
 
 
 def counts_of(
@@ -146,6 +156,11 @@ def counts_of(
     return np.asarray(np.array(counts, dtype=np.float64).swapaxes(0, 1))
 
 
+def f1_of(counts: _Counts) -> float:
+    """F1 of the sums over images, averaged over seeds."""
+    return float(scores_of_counts(*counts.sum(-1))[2].mean())
+
+
 def image_scores(
     record: dict[str, Any], entries: Sequence[dict[str, Any]], condition: Condition
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -153,21 +168,30 @@ def image_scores(
     return scores_of_counts(*counts_of(record, entries, condition))
 
 
-def interval_of(statistic: _Statistic, count: int) -> Interval:
-    """The interval of a statistic of images, by the percentiles of resamples of the images.
+def interval_of(statistic: _Statistic, *sizes: int) -> Interval:
+    """The interval of a statistic, by the percentiles of resamples.
 
     Parameters
     ----------
     statistic
-        From indices ``[..., n]`` of images to values ``[...]``.
-    count
-        Of the images.
+        ``statistic(images, *seeds)``, from indices ``[..., n]`` to values ``[...]``.
+    sizes
+        How many images there are, and how many seeds. A single seed is not resampled: it says
+        nothing of others.
     """
-    if count < 2:
+    if sizes[0] < 2:
         return Interval(math.nan, math.nan)
+    varied = [i for i, size in enumerate(sizes) if size > 1]
+
+    def of_resamples(*drawn: _Indices, axis: int) -> NDArray[np.float64]:
+        indices = [np.zeros((*drawn[0].shape[:-1], 1), np.intp)] * len(sizes)
+        for i, which in zip(varied, drawn, strict=True):
+            indices[i] = which
+        return statistic(*indices)
+
     result = bootstrap(
-        (np.arange(count),),
-        lambda images, axis: statistic(images),
+        tuple(np.arange(sizes[i]) for i in varied),
+        of_resamples,
         vectorized=True,
         n_resamples=_RESAMPLES,
         batch=1000,
@@ -179,13 +203,19 @@ def interval_of(statistic: _Statistic, count: int) -> Interval:
     return Interval(float(result.low), float(result.high))
 
 
-def micro_f1(counts: _Counts, images: NDArray[np.intp]) -> NDArray[np.float64]:
-    """F1 of the sums over images ``[..., n]``, averaged over seeds: ``[...]``."""
-    return np.asarray(scores_of_counts(*counts[:, :, images].sum(-1))[2].mean(0))
+def _micro_f1(counts: _Counts, images: _Indices, seeds: _Indices) -> NDArray[np.float64]:
+    """F1 of the sums over images ``[..., n]``, averaged over seeds ``[..., m]``: ``[...]``."""
+    return _mean_of(scores_of_counts(*counts[:, :, images].sum(-1))[2], seeds)
 
 
-def _macro_f1(counts: _Counts, images: NDArray[np.intp]) -> NDArray[np.float64]:
-    return np.asarray(scores_of_counts(*counts)[2].mean(0)[images].mean(-1))
+def _macro_f1(counts: _Counts, images: _Indices, seeds: _Indices) -> NDArray[np.float64]:
+    return _mean_of(scores_of_counts(*counts)[2][:, images].mean(-1), seeds)
+
+
+def _mean_of(values: NDArray[np.float64], seeds: _Indices) -> NDArray[np.float64]:
+    """``[seeds, ...]``, of which every resample has its own."""
+    of_each = np.moveaxis(values, 0, -1)
+    return np.asarray(np.take_along_axis(of_each, seeds, axis=-1).mean(-1))
 
 
 def _distance(entries: Sequence[dict[str, Any]], condition: Condition) -> Spread:

@@ -100,7 +100,8 @@ def time_table(record: RecordData, entries: Entries) -> Table:
         cells.append(
             [
                 METHODS[key].name + " †" * sliding,
-                seconds_text(seconds / images),
+                # Those that are slid over are other images than all.
+                "" if sliding else seconds_text(seconds / images),
                 f"{pixels / seconds / 1e6:.3g}",
                 seconds_text(float(np.mean(known))) if known else "",
             ]

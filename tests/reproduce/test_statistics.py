@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from hand_made_record import RADIUS, entry, record
+from numpy.typing import NDArray
 
 from dvfast.evaluation import evaluate_points
+from dvfast.evaluation.scores import scores_of_counts
 from dvfast.reproduce import statistics
 from dvfast.reproduce.records import CONDITIONS, PRIMARY, Condition
-from dvfast.reproduce.statistics import difference, interval_of, summarise
+from dvfast.reproduce.statistics import Average, counts_of, difference, interval_of, summarise
 
 
 def scattered(seed: int, images: int = 7) -> tuple[list[Any], list[Any]]:
@@ -80,6 +82,43 @@ def test_seeds_are_averaged_and_their_spread_is_told() -> None:
     assert row.micro.f1 == pytest.approx(0.75)
     assert row.seed_spread == pytest.approx(np.std([1, 0.5], ddof=1))
     assert row.micro_interval.high == 1
+
+
+@pytest.mark.parametrize("average", ["micro", "macro"])
+def test_seeds_are_resampled_with_the_images(average: Average) -> None:
+    """Against resamples one by one: of images and seeds for both methods, which share them."""
+    truths, first = scattered(3)
+    found = [[first, scattered(4)[1], first[::-1]], [scattered(5)[1], scattered(6)[1], first]]
+    entries = [[entry(points, truths) for points in of] for of in found]
+    table = record(truths, {})
+    counts = [counts_of(table, of, PRIMARY) for of in entries]
+
+    def f1(of: NDArray[np.float64], seeds: NDArray[Any], images: NDArray[Any]) -> float:
+        drawn = of[:, seeds][:, :, images]
+        if average == "micro":
+            return float(scores_of_counts(*drawn.sum(-1))[2].mean())
+        return float(scores_of_counts(*drawn)[2].mean())
+
+    rng = np.random.default_rng(0)
+    rows, gaps, unequal = [], [], []
+    for _ in range(4000):
+        seeds, images = rng.integers(0, 3, 3), rng.integers(0, len(truths), len(truths))
+        ours, theirs = (f1(of, seeds, images) for of in counts)
+        rows.append(ours)
+        gaps.append(ours - theirs)
+        unequal.append(ours - f1(counts[1][:, :2], rng.integers(0, 2, 2), images))
+    row = summarise(table, entries[0], PRIMARY)
+    gap = difference(table, *entries, PRIMARY, average)
+    fewer = difference(table, entries[0], entries[1][:2], PRIMARY, average)
+    for interval, values in (
+        (row.micro_interval if average == "micro" else row.macro_interval, rows),
+        (gap.interval, gaps),
+        (fewer.interval, unequal),
+    ):
+        expected = np.percentile(values, (2.5, 97.5))
+        assert [interval.low, interval.high] == pytest.approx(expected, abs=0.015)
+    single = difference(table, entries[0][:1], entries[1][:1], PRIMARY, average)
+    assert single.interval.high - single.interval.low > 0
 
 
 def test_a_method_does_not_differ_from_itself() -> None:
