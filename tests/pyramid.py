@@ -1,4 +1,4 @@
-"""Slides as scanners write them, small enough for tests."""
+"""Slides as scanners write them, and OME-TIFF, small enough for tests."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def write_svs(path: Path, pixels: NDArray[np.uint8], pixel_size: float | None = 
         tiff.write(np.ascontiguousarray(pixels[::8, ::8]), rowsperstrip=16, **how)
         for factor in (2, 4):
             tiff.write(shrunk(pixels, factor), tile=(64, 64), **how)
+    return path
+
+
+def write_ome(path: Path, pixels: NDArray[Any], pixel_size: float) -> Path:
+    """An OME-TIFF, grey or RGB, that tells the micrometres per pixel."""
+    size = {f"PhysicalSize{axis}": pixel_size for axis in "XY"}
+    metadata = {"axes": "YXS"[: pixels.ndim], **size}
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    tifffile.imwrite(path, pixels, photometric=photometric, metadata=metadata, ome=True)
     return path
 
 

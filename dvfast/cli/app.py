@@ -112,7 +112,8 @@ detection_options = options(
         type=click.FloatRange(min=0, min_open=True),
         callback=finite,
         metavar="µm",
-        help="Micrometres per pixel of the images. [default: that of the training images]",
+        help="Micrometres per pixel of the images. [default: what the file says of itself, or that "
+        "of the training images]",
     ),
     click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:1."),
 )

@@ -18,12 +18,13 @@ from ..errors import InputError
 from .app import app, detection_options, finite, load_detector, tracked
 
 if TYPE_CHECKING:
-    from ..data import Slide
     from ..detection import DetectionResult, Detector, SlideResult
     from ..evaluation import MatchMode
     from ..scan import Precision
 
 _FORMATS = ("csv", "geojson", "png")
+
+_SAME_SIZE = 1.01  # files of one microscope differ by what was rounded away
 
 
 @app.command(short_help="Images in, nuclei out.")
@@ -88,9 +89,10 @@ def detect(
     cannot be read is reported, the others are done, and the exit code is 1.
 
     Slides (SVS, NDPI, MRXS, SCN, BIF, VMS) and images of more than 100 million pixels are read and
-    worked on tile by tile, at the size that they say their pixels are. The former need OpenSlide:
-    `pip install openslide-python openslide-bin`. Until a slide is done, what was found lies in a
-    file that ends in .unfinished, and the same command goes on from there.
+    worked on tile by tile. The former need OpenSlide: `pip install openslide-python openslide-bin`.
+    Until a slide is done, what was found lies in a file that ends in .unfinished, and the same
+    command goes on from there. Slides and OME-TIFF are looked at by the size that they say their
+    pixels are.
     """
     from ..data import list_images
     from ..data.paths import check_target, make_folder, remove_empty
@@ -172,7 +174,7 @@ def detect(
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
     help="Of the circle around an annotation, in pixels of the images. [default: the mean radius "
-    "of the nuclei that the weights learnt from]",
+    "of the nuclei that the weights learnt from, at the size of the images' pixels]",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
 @click.option(
@@ -216,7 +218,8 @@ def evaluate(
     check_precision(detector.net, precision, "fast", stride)
     _warn_of_unit(detector, pixel_size, Console(stderr=True))
     if radius is None:
-        radius = _radius_of(detector, pixel_size)
+        told = _told_by_all(detector, folder) if pixel_size is None else pixel_size
+        radius = _radius_of(detector, told)
     found, names = detect_all(
         detector,
         folder,
@@ -235,6 +238,26 @@ def evaluate(
         write_json(json_file, document, indent=2)
     if csv_file is not None:
         evaluations["one-to-one"].write_csv(csv_file)
+
+
+def _told_by_all(detector: Detector, folder: Path) -> float | None:
+    """The one size of pixels at which detection looks at all images of a folder."""
+    from ..data import pair_by_stem
+    from ..data.decoding import ome_pixel_size
+
+    if not detector.knows_micrometres:
+        return None
+    sizes = [
+        (ome_pixel_size(sample.image) or detector.image_pixel_size or 1.0, sample.image)
+        for sample in pair_by_stem(folder)
+    ]
+    (least, fine), (most, coarse) = min(sizes), max(sizes)
+    if most > _SAME_SIZE * least:
+        raise InputError(
+            f"radius: {fine} has pixels of {least:g} µm and {coarse} of {most:g} µm, so that one "
+            "radius in pixels is not the same on both; give one with -r, or evaluate them apart"
+        )
+    return least
 
 
 def _radius_of(detector: Detector, pixel_size: float | None) -> float:
@@ -269,16 +292,21 @@ def _detect(
     console: Console,
     **how: Any,
 ) -> DetectionResult | SlideResult:
+    from ..data.decoding import ome_pixel_size
     from ..data.slides import open_slide, slide_of
 
     slide = slide_of(path) if region is None else open_slide(path)
     if slide is None:
+        told = ome_pixel_size(path)
+        # Of other images nobody expects that they tell.
+        if told is not None and how["pixel_size"] is None:
+            _tell_doubt(console, path, _doubt_of_scale(detector, told))
         return detector.detect(path, mode=mode, **how)
     with slide:
         if mode != "fast":
             raise InputError(f"{path}: mode {mode!r} is for images and not for slides; use 'fast'")
-        if how["pixel_size"] is None and (doubt := _doubt_of_scale(detector, slide)):
-            _tell(console, f"{path}: {doubt}", "yellow")
+        if how["pixel_size"] is None:
+            _tell_doubt(console, path, _doubt_of_scale(detector, slide.pixel_size))
         advance = how.pop("progress")
         before: list[float] = []
 
@@ -293,9 +321,9 @@ def _detect(
         )
 
 
-def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
-    """What the user should know of the scale at which a slide is looked at."""
-    told, learnt = slide.pixel_size, detector.image_pixel_size
+def _doubt_of_scale(detector: Detector, told: float | None) -> str | None:
+    """What the user should know of the scale at which an image is looked at."""
+    learnt = detector.image_pixel_size
     if detector.knows_micrometres and told is None:
         return (
             f"does not tell the size of its pixels, which are taken for {learnt:g} µm; "
@@ -304,9 +332,14 @@ def _doubt_of_scale(detector: Detector, slide: Slide) -> str | None:
     if told is not None and not detector.knows_micrometres:
         return (
             f"has pixels of {told:g} µm, but how large those were that these weights learnt from "
-            "is not known: the slide is taken as it is; --pixel-size says otherwise"
+            "is not known: it is taken as it is; --pixel-size says otherwise"
         )
     return None
+
+
+def _tell_doubt(console: Console, path: Path, doubt: str | None) -> None:
+    if doubt is not None:
+        _tell(console, f"{path}: {doubt}", "yellow")
 
 
 def _tell(console: Console, text: str, style: str | None = None) -> None:

@@ -178,12 +178,11 @@ def open_slide(image: NDArray[Any] | Image.Image | str | os.PathLike[str]) -> Sl
 
 
 def slide_of(path: str | os.PathLike[str]) -> Slide | None:
-    """Open a file as a slide if a scanner made it, it tells the size of its pixels, or is huge."""
+    """Open a file as a slide if a scanner made it or it is huge."""
     path = existing_file(path)
     height, width = image_size(path)
     scanned = _is_named_as_slide(path) or _format(path) not in (None, "generic-tiff")
-    tells = scanned or ome_pixel_size(path) is not None
-    return open_slide(path) if tells or height * width >= _LARGE else None
+    return open_slide(path) if scanned or height * width >= _LARGE else None
 
 
 def _is_named_as_slide(path: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from .._arguments import check_count, wrong_type
 from ..data import resample_points
+from ..data.decoding import ome_pixel_size
 from ..data.images import as_image
 from ..data.slides import Slide, open_slide
 from ..errors import InputError
@@ -244,7 +246,8 @@ class Detector:
         orientations
             1, 2, 4 or 8, see :class:`DetectionSettings`; the model's own unless given.
         pixel_size
-            Micrometres per pixel of this image; that of the training images unless given.
+            Micrometres per pixel of this image; what its file says in OME's words (OME-TIFF) unless
+            given, and if it says nothing, that of the training images.
         progress
             As for :func:`dvfast.scan`.
 
@@ -265,7 +268,11 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
-        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "image"
+        name = "image"
+        if isinstance(image, (str, os.PathLike)):
+            name = os.fspath(image)
+            if pixel_size is None and self.knows_micrometres:
+                pixel_size = ome_pixel_size(Path(image))
         tensor = pixels_for(self.net, settings, pixels, self.scale_of(pixel_size), name)
         size = (tensor.shape[1], tensor.shape[2])
         found = find_nuclei(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.augment import augment, draw_zoom
+from ..data.decoding import ome_pixel_size
 from ..data.files import Sample, load_sample, pair_by_stem, refuse_shared_images
 from ..data.fingerprint import fingerprint_of
 from ..data.images import (
@@ -28,6 +29,8 @@ from .config import TrainingConfig
 from .objective import make_targets
 
 __all__ = ["TrainingSet", "hashed_seed", "split"]
+
+_SAME_SIZE = 0.02  # by which files of one microscope may differ
 
 
 class TrainingSet:
@@ -148,7 +151,7 @@ class TrainingSet:
         """
         loaded = []
         for sample in self.validation:
-            image, points = load_sample(sample)
+            image, points = _load(sample, self._config)
             image_to_tensor(image, self._config.in_channels, str(sample.image))
             loaded.append((image, points))
         return loaded
@@ -241,10 +244,26 @@ def _fingerprint(samples: Sequence[Sample]) -> str:
     return fingerprint_of((path.name, path) for path in paths)
 
 
+def _load(sample: Sample, config: TrainingConfig) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """A sample whose image does not say that its pixels are of another size than the settings do.
+
+    Detection would go by what the file says, and see its nuclei at a scale of which the network has
+    learnt nothing.
+    """
+    said, told = config.image_pixel_size, ome_pixel_size(sample.image)
+    if said is not None and told is not None and abs(told / said - 1) > _SAME_SIZE:
+        raise InputError(
+            f"{sample.image}: says that its pixels are {told:g} µm, but image_pixel_size is "
+            f"{said:g}, and detection would go by what the file says; set -s "
+            f"image_pixel_size={told:g}, or correct the file"
+        )
+    return load_sample(sample)
+
+
 def _at_working_scale(
     sample: Sample, config: TrainingConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    array, points = load_sample(sample)
+    array, points = _load(sample, config)
     image = image_to_tensor(array, config.in_channels, str(sample.image))
     image = normalize(image, config.detection.normalization, least_contrast(array.dtype))
     scaled = resample(image, config.scale)

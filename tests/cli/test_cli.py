@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from pyramid import write_svs
+from pyramid import write_ome, write_svs
 from skimage.io import imsave
 
 import dvfast
@@ -187,6 +187,79 @@ def test_doubts_of_the_scale_are_told(
     assert result.exit_code == 0, result.output
     assert "0 nuclei" in result.output
     assert (said in result.output) if said else ("µm" not in result.output)
+
+
+def micrometre_weights(folder: Path, **description: Any) -> Path:
+    torch.manual_seed(0)
+    net = dvfast.nn.DeepVotingNet(num_votes=1, channels=(2, 2, 2), hidden=(4,))
+    detector = dvfast.Detector(
+        net,
+        dvfast.DetectionSettings(stride=2),
+        pixel_size=0.5,
+        image_pixel_size=0.5,
+        description={"training": {"radius": 6.0}, **description},
+    )
+    detector.save(folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+def test_an_image_that_tells_the_size_of_its_pixels_is_no_slide(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 50), dtype=np.uint16)
+    image = write_ome(tmp_path / "a.ome.tif", pixels, 0.25)
+    known = micrometre_weights(tmp_path)
+    target = tmp_path / "a.csv"
+    for mode in ("sliding", "fast"):
+        result = run("detect", image, "-o", target, "-w", known, "--mode", mode)
+        assert result.exit_code == 0, result.output
+        assert "nearly black" in result.output
+        assert "µm" not in result.output
+    with pytest.warns(UserWarning, match="nearly black"):
+        expected = dvfast.Detector.load(known).detect(pixels, pixel_size=0.25)
+    assert len(expected) > 0
+    np.testing.assert_allclose(read_points(target), expected.points, atol=1e-4)
+    unknown = micrometre_weights(tmp_path, data={"pixel_size_unit": "pixels"})
+    for given in ((), ("--pixel-size", 1)):
+        result = run("detect", image, "-o", target, "-w", unknown, *given)
+        assert result.exit_code == 0, result.output
+        assert ("pixels of 0.25 µm, but how large" in result.output) == (not given)
+
+
+def test_the_radius_goes_by_the_size_that_images_tell(tmp_path: Path) -> None:
+    known, folder = micrometre_weights(tmp_path), tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+    def sample(name: str, size: float | None) -> None:
+        if size is None:
+            imsave(folder / f"{name}.tif", pixels, check_contrast=False)
+        else:
+            write_ome(folder / f"{name}.tif", pixels, size)
+        (folder / f"{name}.csv").write_text("y,x\n10,12\n30.5,40\n")
+
+    def evaluated(*given: str | float) -> Result:
+        return run("evaluate", folder, "-w", known, "--json", tmp_path / "figures.json", *given)
+
+    def radius() -> float:
+        return float(json.loads((tmp_path / "figures.json").read_text())["one-to-one"]["radius"])
+
+    sample("first", 0.25)
+    sample("second", 0.251)
+    assert evaluated().exit_code == 0
+    assert radius() == 12
+    assert evaluated("--pixel-size", 1).exit_code == 0
+    assert radius() == 3
+    for other in (0.255, None):
+        sample("second", other)
+        result = evaluated()
+        assert result.exit_code == 1
+        assert re.search(
+            r"first.tif has pixels of 0.25 µm and .*second.tif of 0.\d+ µm.*-r", result.output
+        )
+        for given in (("-r", 4), ("--pixel-size", 0.5)):
+            assert evaluated(*given).exit_code == 0
+    micrometre_weights(tmp_path, data={"pixel_size_unit": "pixels"})
+    assert evaluated().exit_code == 0
+    assert radius() == 6
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pyramid import write_ome
 from support import small_unet
 
 import dvfast
@@ -339,6 +340,25 @@ def test_results_are_written_in_every_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.xlsx"):
         result.save(tmp_path / "a.xlsx")
     assert not (tmp_path / "a.xlsx").exists()
+
+
+def test_a_file_is_taken_at_the_size_that_it_tells(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    path = write_ome(tmp_path / "a.ome.tif", pixels, 0.25)
+    detector = dvfast.Detector(small_unet(), pixel_size=0.5, image_pixel_size=0.5)
+    told = detector.detect(path)
+    assert told.density.shape == (20, 30)
+    np.testing.assert_array_equal(told.density, detector.detect(pixels, pixel_size=0.25).density)
+    assert detector.detect(path, pixel_size=0.5).density.shape == (40, 60)
+    assert detector.detect(pixels).density.shape == (40, 60)
+    of_another_unit = {"data": {"pixel_size_unit": "pixels of the training images"}}
+    for unknown in (
+        dvfast.Detector(
+            small_unet(), pixel_size=1.0, image_pixel_size=1.0, description=of_another_unit
+        ),
+        dvfast.Detector(small_unet()),
+    ):
+        assert unknown.detect(path).density.shape == (40, 60)
 
 
 def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:

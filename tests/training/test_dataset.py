@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from pyramid import write_ome
 from synthetic_tiles import tiny_config, write_tile, write_tiles
 
 from dvfast.data.augment import Augmentation
@@ -92,6 +93,29 @@ def test_processes_share_the_batch_of_one(tmp_path: Path) -> None:
     parts = [data.batch(5, rank, 2) for rank in (0, 1)]
     for i in (0, 1):
         assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_images_that_tell_another_size_of_pixels_are_refused(
+    tmp_path: Path, fraction: float
+) -> None:
+    """Whether they are trained on or validated on."""
+    for name in "ab":
+        write_ome(tmp_path / f"{name}.tif", np.zeros((30, 40, 3), np.uint8), 0.252)
+        (tmp_path / f"{name}.csv").write_text("y,x\n5,5\n")
+    for fine in (None, 0.25, 0.255):
+        config = tiny_config(image_pixel_size=fine, validation_fraction=fraction)
+        TrainingSet(tmp_path, config).load_validation()
+    config = tiny_config(image_pixel_size=0.5, validation_fraction=fraction)
+    message = r"[ab]\.tif: says that its pixels are 0\.252 µm, but image_pixel_size is 0\.5, .*-s "
+    with pytest.raises(InputError, match=message + r"image_pixel_size=0\.252"):
+        TrainingSet(tmp_path, config).load_validation()
+    images = tmp_path / "images"
+    write_tile(images, "c", np.array([[5, 5]]), (30, 40))
+    data = TrainingSet(images, config.from_dict({**config.to_dict(), "validation_fraction": 0.0}))
+    data.validation = TrainingSet(tmp_path, tiny_config(validation_fraction=0.5)).validation
+    with pytest.raises(InputError, match=message):
+        data.load_validation()
 
 
 def test_samples_of_a_batch_differ(tmp_path: Path) -> None:
