@@ -1,4 +1,4 @@
-"""Points in tables: CSV, napari points CSV, QuPath TSV."""
+"""Points in tables: CSV, napari points CSV, QuPath TSV, ImageJ results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .points import from_corner_origin
 __all__ = ["parse_table"]
 
 # What must not change from row to row, and what QuPath measures beside nuclei.
-_ONE_IMAGE = ("image", "z", "t")
+_ONE_IMAGE = ("image", "z", "t", "slice", "ch", "channel", "frame")
 _NEVER_NUCLEI = ("image", "root", "tile", "tma core", "tmacore")
 
 _EXPECTED = (
     "expected columns 'y,x' (ours), 'axis-0,axis-1' (napari), 'x' and 'y' separated by tabs or "
-    "'Centroid X px' and 'Centroid Y px' (QuPath)"
+    "'Centroid X px' and 'Centroid Y px' (QuPath), or ' ', 'X' and 'Y' (ImageJ)"
 )
 
 
@@ -30,8 +30,9 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
     """Parse a table with a header line.
 
     The separator is the first of tab, semicolon and comma that the header holds. Tabs mean QuPath,
-    hence a corner origin; so do columns named ``Centroid X px``. Where the comma does not separate,
-    it may be the decimal sign, as spreadsheets write numbers in much of Europe.
+    hence a corner origin; so do columns named ``Centroid X px``, and a first column without a name
+    beside ``X`` and ``Y``, which are ImageJ's. Where the comma does not separate, it may be the
+    decimal sign, as spreadsheets write numbers in much of Europe.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
     rows = _rows(text, separator, path)
     where, header = next(rows, (str(path), []))
     columns = [cell.strip().lower() for cell in header]
-    y, x, corner = _coordinate_columns(columns, separator, where)
+    y, x, corner = _coordinate_columns(columns, separator == "\t" or _of_imagej(header), where)
     planes = {i: "" for i, name in enumerate(columns) if name in _ONE_IMAGE}
     kind = columns.index("object type") if "object type" in columns else None
     points: list[tuple[float, float]] = []
@@ -93,7 +94,17 @@ def _separator(text: str) -> str:
     return next((mark for mark in "\t;," if mark in header), ",")
 
 
-def _coordinate_columns(columns: list[str], separator: str, where: str) -> tuple[int, int, bool]:
+def _of_imagej(header: list[str]) -> bool:
+    """Whether it heads ImageJ's results: its rows have numbers, whose column has no name.
+
+    So have the tables of pandas, but few of those write coordinates in capitals.
+    """
+    names = [cell.strip() for cell in header]
+    return names[:1] == [""] and "X" in names and "Y" in names
+
+
+def _coordinate_columns(columns: list[str], corner: bool, where: str) -> tuple[int, int, bool]:
+    """Of y and x, and whether they count from a corner: `corner` says it of plain 'y' and 'x'."""
     if "shape-type" in columns or "vertex-index" in columns:
         raise InputError(
             f"{where}: vertices of napari's shapes (column 'shape-type'), expected points; export "
@@ -105,16 +116,16 @@ def _coordinate_columns(columns: list[str], separator: str, where: str) -> tuple
             "supported; export the points of one plane"
         )
     conventions = (
-        ("y", "x", separator == "\t"),
+        ("y", "x", corner),
         ("axis-0", "axis-1", False),
         ("centroid y px", "centroid x px", True),
     )
-    for y, x, corner in conventions:
+    for y, x, from_corner in conventions:
         if y in columns and x in columns:
             doubled = [name for name in (y, x) if columns.count(name) > 1]
             if doubled:
                 raise InputError(f"{where}: column '{doubled[0]}' comes twice, expected it once")
-            return columns.index(y), columns.index(x), corner
+            return columns.index(y), columns.index(x), from_corner
     found = ", ".join(repr(name) for name in columns[:8])
     # The micro sign and the Greek letter are two characters that look the same.
     if any(name.startswith(("centroid x \u00b5m", "centroid x \u03bcm")) for name in columns):

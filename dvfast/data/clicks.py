@@ -35,7 +35,7 @@ _COLOUR = (255, 200, 0)
 
 
 def read_points(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read points from CSV, napari CSV, QuPath TSV or GeoJSON.
+    """Read points from CSV, napari CSV, QuPath TSV, ImageJ results or GeoJSON.
 
     What opens with a brace or a bracket, or is named ``.geojson`` or ``.json``, is GeoJSON; the
     rest is a table whose header names the columns:
@@ -47,9 +47,11 @@ def read_points(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     ``axis-0``, ``axis-1`` (napari) any              centre of the first pixel
     ``x``, ``y`` (QuPath)           tab              corner of the first pixel
     ``Centroid X px``, ... (QuPath) any              corner of the first pixel
+    ``X``, ``Y`` (ImageJ)           any              corner of the first pixel
     ==============================  ===============  =========================================
 
-    Columns may come in any order and among others. GeoJSON has its origin at the corner.
+    Columns may come in any order and among others. ImageJ's tables are those whose first column has
+    no name. GeoJSON has its origin at the corner.
 
     Parameters
     ----------

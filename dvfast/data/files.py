@@ -21,6 +21,9 @@ from .paths import visible_files
 
 __all__ = ["Sample", "load_clicks", "load_sample", "pair_by_stem", "refuse_shared_images"]
 
+# So many clicks, and all in this share of both sides: by chance one in a hundred million images.
+_MANY, _CORNER = 10, 0.4
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -141,7 +144,8 @@ def load_sample(sample: Sample) -> tuple[NDArray[Any], NDArray[np.float64]]:
     Warns
     -----
     UserWarning
-        If clicks are equal: each counts.
+        If clicks are equal: each counts. And if all of many lie in the top left of the image, as
+        those do that count micrometres.
     """
     image = read_image(sample.image)
     return image, load_clicks(sample, image.shape)
@@ -165,6 +169,15 @@ def load_clicks(sample: Sample, shape: Sequence[int]) -> NDArray[np.float64]:
         warnings.warn(
             f"{sample.points}: {len(points) - different} of {len(points)} points are there twice, "
             "of which a detection can find one",
+            UserWarning,
+            stacklevel=2,
+        )
+    if len(points) >= _MANY and (points < (_CORNER * height, _CORNER * width)).all():
+        y, x = points.max(axis=0)
+        warnings.warn(
+            f"{sample.points}: all {len(points)} points lie in the top left of "
+            f"{sample.image.name}, y up to {y:g} of {height} and x up to {x:g} of {width}, as of "
+            "another unit, such as micrometres; expected pixels",
             UserWarning,
             stacklevel=2,
         )

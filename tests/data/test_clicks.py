@@ -142,6 +142,15 @@ def test_corner_origin() -> None:
         ("x\ty\n1\t2\n", [[1.5, 0.5]]),
         ("x\ty\tz\tt\tclass\n1\t2\t3\t0\ta\n1\t2\t3\t0\tb\n", [[1.5, 0.5], [1.5, 0.5]]),
         ("Image,Centroid X px,Centroid Y px\na,1,2\n", [[1.5, 0.5]]),
+        (
+            " ,Area,Mean,X,Y,Slice\n1,0,9,1.5,2,1\n2,0,9,3,4,1\n",
+            [[1.5, 1], [3.5, 2.5]],
+        ),
+        (" \tMean\tX\tY\n1\t9\t1.5\t2\n", [[1.5, 1]]),
+        (",X,Y\n1,1.5,2\n", [[1.5, 1]]),
+        ('" ","X","Y"\n"1","1.5","2"\n', [[1.5, 1]]),
+        (",x,y\n0,1.5,2\n", [[2, 1.5]]),  # of pandas
+        ("X,Y\n1.5,2\n", [[2, 1.5]]),
         ("y,x\n", []),
         ("y,x", []),
         ("x\ty\tclass\n", []),
@@ -173,6 +182,10 @@ def test_tables(tmp_path: Path, text: str, expected: list[list[float]]) -> None:
         ("y;x\n1.234,5;2\n", r"line 2: '1\.234,5' is not a number"),
         ("index,axis-0,axis-1,axis-2\n0,1,2,3\n", "line 1: .*'axis-2'.*only 2-D"),
         ("x\ty\tz\n1\t2\t0\n1\t2\t1\n", "line 3: column 'z' changes from 0 to 1.*2-D"),
+        *(
+            (f" ,X,Y,{name}\n1,1,2,1\n2,1,2,2\n", f"line 3: column '{name.lower()}' changes from 1")
+            for name in ("Slice", "Ch", "Channel", "Frame")
+        ),
         ("Centroid X \u00b5m\tCentroid Y \u00b5m\n1\t2\n", "line 1: centroids are in micrometres"),
         ("Centroid X \u03bcm\tCentroid Y \u03bcm\n1\t2\n", "line 1: centroids are in micrometres"),
         ('y,x\n"1,2\n', "not a table: unexpected end"),

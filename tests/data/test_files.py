@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,26 @@ def test_equal_clicks_are_told(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"a\.csv: 2 of 5 points are there twice"):
         _, points = load_sample(sample(tmp_path, "1,2\n3,4\n1,2\n2,1\n1,2\n"))
     assert len(points) == 5
+
+
+@pytest.mark.parametrize(
+    ("clicks", "told"),
+    [
+        ([(y / 4, y / 2) for y in range(10)], True),
+        ([(y / 4, y / 2) for y in range(9)], False),
+        ([(y / 4, y / 2) for y in range(10)] + [(4.0, 0)], False),
+        ([(y / 4, y / 2) for y in range(10)] + [(0, 8.0)], False),
+        ([(y / 4, y / 2) for y in range(10)] + [(3.9, 7.9)], True),
+    ],
+)
+def test_clicks_of_another_unit_are_told(
+    tmp_path: Path, clicks: list[tuple[float, float]], told: bool
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_sample(sample(tmp_path, "".join(f"{y},{x}\n" for y, x in clicks)))
+    message = rf"a\.csv: all {len(clicks)} points lie in the top left of a\.png.*micrometres"
+    assert [bool(re.search(message, str(each.message))) for each in caught] == [True] * told
 
 
 @pytest.mark.parametrize("click", ["9.5,0", "0,19.5", "-0.51,0", "0,-0.51", "15,3"])
