@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ __all__ = [
     "pillow_to_array",
     "tiff_size",
 ]
+
+# What a camera of 14 bits leaves in the upper 8 of 16.
+_FEW = 63
 
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "mm": 1e3}
 
@@ -52,9 +56,10 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
             pages = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
             if pages != 1:
                 raise InputError(f"{path}: holds {pages} frames, expected a single image")
+            cut = _loses_bits(image)
             image.load()
             upright = ImageOps.exif_transpose(image) if image.format in ("JPEG", "MPO") else image
-            return pillow_to_array(upright, path)
+            pixels = pillow_to_array(upright, path)
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -66,6 +71,22 @@ def decode_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> NDA
     except Exception as error:
         # Decoders raise anything on corrupt data: OSError, SyntaxError, struct.error, zlib.error.
         raise InputError(f"{path}: the image is damaged or truncated: {error}") from error
+    if cut and pixels.max() <= _FEW:
+        warnings.warn(
+            f"{path}: of the 16 bits of its colours 8 can be read, in which its pixels are at most "
+            f"{pixels.max()}, as of a camera of fewer bits; store it as TIFF",
+            UserWarning,
+            stacklevel=3,  # past read_image
+        )
+    return pixels
+
+
+def _loses_bits(image: Image.Image) -> bool:
+    """Whether Pillow will leave 8 of 16 bits, as it does with all but grey PNG alone."""
+    tiles = getattr(image, "tile", [])
+    return image.format == "PNG" and any(
+        ";16" in str(tile[-1]) and not image.mode.startswith("I") for tile in tiles
+    )
 
 
 def pillow_size(path: Path) -> tuple[int, int]:
@@ -267,9 +288,19 @@ def _tiff_to_array(path: Path, page: Any, axes: str, pixels: NDArray[Any]) -> ND
     if photometric == "PALETTE":
         colours16: NDArray[np.uint16] = page.colormap[:, pixels]
         return np.moveaxis(colours16 >> 8, 0, -1).astype(np.uint8)
+    pixels = _at_full_range(pixels, page.bitspersample)
     if photometric == "MINISWHITE":
         return np.iinfo(pixels.dtype).max - pixels
     return pixels
+
+
+def _at_full_range(pixels: NDArray[Any], bits: Any) -> NDArray[Any]:
+    """Numbers of 2, 4 or 12 bits as if they had all of those that they are kept in."""
+    several = not isinstance(bits, int)  # where channels differ, tifffile scales them
+    if several or pixels.dtype.kind != "u" or bits == 1 or bits >= 8 * pixels.dtype.itemsize:
+        return pixels
+    scaled: NDArray[Any] = np.rint(pixels * (np.iinfo(pixels.dtype).max / (2**bits - 1)))
+    return scaled.astype(pixels.dtype)
 
 
 def _decode_without_imagecodecs(path: Path, page: Any) -> NDArray[Any]:

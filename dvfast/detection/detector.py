@@ -27,7 +27,7 @@ from ..scan import Precision
 from ..weights import load_weights, path_of, save_weights
 from ..weights.io import section_of
 from .finding import find_nuclei
-from .pixels import pixels_for
+from .pixels import pixels_for, warn_of_dark
 from .result import DetectionResult, SlideResult
 from .scale import check_pixel_size, scale_between
 from .settings import DetectionSettings
@@ -274,6 +274,7 @@ class Detector:
             if pixel_size is None and self.knows_micrometres:
                 pixel_size = ome_pixel_size(Path(image))
         tensor = pixels_for(self.net, settings, pixels, self.scale_of(pixel_size), name)
+        warn_of_dark(pixels, settings, name)
         size = (tensor.shape[1], tensor.shape[2])
         found = find_nuclei(
             self.net, tensor, settings, mode=mode, precision=precision, progress=progress
@@ -376,6 +377,7 @@ class Detector:
             view = View.at(opened, self.scale_of(told if self.knows_micrometres else pixel_size))
             part = checked_region(region, opened.size)
             picture = opened.picture(part)
+            warn_of_dark(picture, settings, opened.name)
             found = detect_tiles(
                 self.net,
                 view,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -28,18 +27,23 @@ def pixels_for(
     scale: float,
     name: str = "image",
 ) -> Tensor:
-    """``[C, H, W]``, of which a warning says that it is nearly black, if it is."""
+    """``[C, H, W]``."""
     original = image_to_tensor(pixels, net.in_channels, name)
-    normalization = settings.normalization
-    full = {"u": _FULL, "f": 1.0}.get(pixels.dtype.kind, math.inf)
-    highest = pixels.max() if has_16_bits(pixels.dtype) or pixels.dtype.kind == "f" else full
-    if normalization == "none" and 0 < highest <= full / 4:
-        kind = "16 bits" if has_16_bits(pixels.dtype) else "floating point"
+    normal = normalize(original, settings.normalization, least_contrast(pixels.dtype))
+    return resample(normal, scale).to(tensor_of(net))
+
+
+def warn_of_dark(pixels: NDArray[Any], settings: DetectionSettings, name: str = "image") -> None:
+    """Say that pixels are nearly black, if they are and nothing evens out their exposure."""
+    deep = has_16_bits(pixels.dtype)
+    if settings.normalization != "none" or not (deep or pixels.dtype.kind == "f"):
+        return
+    highest = pixels.max()
+    if 0 < highest <= (_FULL if deep else 1.0) / 4:
         warnings.warn(
-            f"{name}: pixels of {kind} that are at most {highest:g}, as of a camera of fewer "
-            "bits, are nearly black to a network; scale them to the whole range",
+            f"{name}: pixels of {'16 bits' if deep else 'floating point'} that are at most "
+            f"{highest:g}, as of a camera of fewer bits, are nearly black to a network; scale them "
+            "to the whole range",
             UserWarning,
             stacklevel=4,  # past detect and the frame of no_grad
         )
-    normal = normalize(original, normalization, least_contrast(pixels.dtype))
-    return resample(normal, scale).to(tensor_of(net))

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import re
+import struct
+import warnings
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from dvfast.data.decoding import decode_pillow
+from dvfast.data.decoding import _tiff_to_array, decode_pillow
 from dvfast.data.images import (
     read_image,
 )
@@ -32,6 +37,23 @@ def save(path: Path, image: Image.Image, **options: Any) -> Path:
 def retag(path: Path, tag: str, value: int) -> None:
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         tiff.pages[0].tags[tag].overwrite(value)
+
+
+def write_png16(path: Path, pixels: NDArray[Any], bits: int = 16) -> None:
+    """Grey, grey with alpha, RGB or RGBA, as Pillow writes none of 16 bits but the first."""
+    height, width, channels = pixels.shape
+    rows = pixels.astype(">u2" if bits == 16 else np.uint8)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))),
+        (b"IEND", b""),
+    )
+    content = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
 def without_imagecodecs(*args: Any, **kwargs: Any) -> None:
@@ -87,6 +109,50 @@ def test_planar_and_pyramidal_tiff(tmp_path: Path) -> None:
         writer.write(RGB8, photometric="rgb", subifds=1)
         writer.write(RGB8[::2, ::2], photometric="rgb", subfiletype=1)
     assert np.array_equal(read_image(tmp_path / "pyramid.tif"), RGB8)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_whose_colours_lose_bits_that_it_needs(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a.png"
+
+    def told(highest: int) -> bool:
+        pixels = RNG.integers(0, highest + 1, (9, 11, channels))
+        pixels[4, 5] = highest
+        write_png16(path, pixels)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            read_image(path)
+        message = "a.png: of the 16 bits of its colours 8 .* at most [0-9]+, .*store it as TIFF"
+        assert [re.search(message, str(each.message)) for each in caught].count(None) == 0
+        assert all(each.filename == __file__ for each in caught)
+        return bool(caught)
+
+    expected = channels > 1  # grey keeps its bits
+    assert [told(highest) for highest in (255, 4095, 16383)] == [expected] * 3
+    assert not told(16384)
+    assert not told(65535)
+    write_png16(path, RNG.integers(0, 2, (9, 11, channels)), bits=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(path)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 7, 12])
+def test_few_bits_fill_the_range(bits: int) -> None:
+    """As tifffile gives them where imagecodecs is there to unpack them."""
+    kind, most = (np.uint8, 255) if bits < 8 else (np.uint16, 65535)
+    packed = np.arange(2**bits, dtype=kind)[None]
+    page = SimpleNamespace(bitspersample=bits, photometric=SimpleNamespace(name="MINISBLACK"))
+    pixels = _tiff_to_array(Path("a.tif"), page, "YX", packed)
+    assert pixels.dtype == kind
+    assert np.array_equal(pixels[0], np.rint(np.linspace(0, most, 2**bits)))
+    page.photometric.name = "MINISWHITE"
+    assert np.array_equal(_tiff_to_array(Path("a.tif"), page, "YX", packed), most - pixels)
+    page.photometric.name = "PALETTE"
+    page.colormap = np.tile(packed[0].astype(np.uint16) << 8, (3, 1))
+    if bits < 8:
+        shown = _tiff_to_array(Path("a.tif"), page, "YX", packed)
+        assert np.array_equal(shown, np.repeat(packed[..., None], 3, -1))
 
 
 def test_white_is_zero_tiff_is_inverted(tmp_path: Path) -> None:

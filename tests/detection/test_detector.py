@@ -373,6 +373,23 @@ def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
         detector.detect(pixels / np.float32(65535))
 
 
+def test_slides_of_cameras_of_fewer_bits_are_told(tmp_path: Path) -> None:
+    detector = dvfast.Detector(small_unet())
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
+    path = tmp_path / "dark.tif"
+    tifffile.imwrite(path, pixels)
+    for slide, name in ((pixels, "image"), (path, "dark.tif"), (pixels / np.float32(65535), "im")):
+        with pytest.warns(UserWarning, match=f"{name}.*are nearly black") as caught:
+            detector.detect_slide(slide, region=(3, 0, 30, 40))
+        assert [warning.filename for warning in caught] == [__file__]
+    evened = dvfast.Detector(small_unet(), dvfast.DetectionSettings(normalization="percentiles"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.detect_slide(pixels * 16)
+        detector.detect_slide((pixels // 100).astype(np.uint8))
+        evened.detect_slide(pixels)
+
+
 @pytest.mark.parametrize(
     ("highest", "dark"),
     [
