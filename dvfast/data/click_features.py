@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .points import from_corner_origin
+from .qupath import is_ignored_class
 
 __all__ = ["parse_geojson"]
 
@@ -25,8 +26,9 @@ def parse_geojson(text: str, path: Path) -> NDArray[np.float64]:
 
     Points count one by one; of a polygon, the centroid of its outer ring, so that segmentations
     can stand in for clicks; of a QuPath cell, its nucleus. Passed over are QuPath's tiles and TMA
-    cores, and polygons that QuPath calls annotations where another object lies within: these are
-    regions of interest, and not nuclei that somebody outlined.
+    cores, objects of a class that QuPath ignores (``Ignore*``), and polygons that QuPath calls
+    annotations where another object lies within: these are regions of interest, and not nuclei
+    that somebody outlined.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def _places(feature: Any, where: str) -> list[_Place]:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise InputError(f"{where}: not a GeoJSON Feature, expected an object of type 'Feature'")
     object_type = _object_type(feature)
-    if object_type in _NEVER_NUCLEI:
+    if object_type in _NEVER_NUCLEI or is_ignored_class(_class_name(feature)):
         return []
     geometry = feature.get("nucleusGeometry") or feature.get("geometry")
     if not isinstance(geometry, dict):
@@ -131,10 +133,21 @@ def _plane(feature: dict[str, Any]) -> tuple[Any, Any]:
     return (plane.get("z", 0), plane.get("t", 0)) if isinstance(plane, dict) else (0, 0)
 
 
-def _object_type(feature: dict[str, Any]) -> Any:
+def _class_name(feature: dict[str, Any]) -> Any:
+    """Of a class that derives from others, as 'Tumor: Ignore*' or in a list, its own, the last."""
+    kind = _properties(feature).get("classification")
+    if isinstance(kind, dict):
+        kind = kind.get("name") or kind.get("names")
+    return kind[-1] if isinstance(kind, list) and kind else kind
+
+
+def _properties(feature: dict[str, Any]) -> dict[str, Any]:
     properties = feature.get("properties")
-    if not isinstance(properties, dict):
-        properties = {}
+    return properties if isinstance(properties, dict) else {}
+
+
+def _object_type(feature: dict[str, Any]) -> Any:
+    properties = _properties(feature)
     for name in ("objectType", "object_type"):
         if name in properties:
             return properties[name]

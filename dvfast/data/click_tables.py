@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .points import from_corner_origin
+from .qupath import is_ignored_class
 
 __all__ = ["parse_table"]
 
-# What must not change from row to row, and what QuPath measures beside nuclei.
+# What must not change from row to row, where QuPath tells the class, and what it measures beside
+# nuclei.
 _ONE_IMAGE = ("image", "z", "t", "slice", "ch", "channel", "frame")
+_CLASSES = ("class", "classification")
 _NEVER_NUCLEI = ("image", "root", "tile", "tma core", "tmacore")
 
 _EXPECTED = (
@@ -32,7 +35,8 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
     The separator is the first of tab, semicolon and comma that the header holds. Tabs mean QuPath,
     hence a corner origin; so do columns named ``Centroid X px``, and a first column without a name
     beside ``X`` and ``Y``, which are ImageJ's. Where the comma does not separate, it may be the
-    decimal sign, as spreadsheets write numbers in much of Europe.
+    decimal sign, as spreadsheets write numbers in much of Europe. Rows of a class that QuPath
+    ignores (``Ignore*``) are passed over, and so is what it measures beside nuclei.
 
     Parameters
     ----------
@@ -57,7 +61,8 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
     columns = [cell.strip().lower() for cell in header]
     y, x, corner = _coordinate_columns(columns, separator == "\t" or _of_imagej(header), where)
     planes = {i: "" for i, name in enumerate(columns) if name in _ONE_IMAGE}
-    kind = columns.index("object type") if "object type" in columns else None
+    kinds = [i for i, name in enumerate(columns) if name == "object type"]
+    classes = [i for i, name in enumerate(columns) if name in _CLASSES]
     points: list[tuple[float, float]] = []
     for where, row in rows:
         if len(row) > len(columns):
@@ -72,7 +77,9 @@ def parse_table(text: str, path: Path) -> NDArray[np.float64]:
                     f"{where}: column '{columns[i]}' changes from {before} to {planes[i]}, but "
                     "points must lie in one 2-D image; export those of one image and plane"
                 )
-        if kind is not None and kind < len(row) and row[kind].strip().lower() in _NEVER_NUCLEI:
+        if any(row[i].strip().lower() in _NEVER_NUCLEI for i in kinds if i < len(row)):
+            continue
+        if any(is_ignored_class(row[i]) for i in classes if i < len(row)):
             continue
         points.append((_number(row, y, separator, where), _number(row, x, separator, where)))
     array = np.array(points, dtype=np.float64).reshape(-1, 2)

@@ -147,6 +147,9 @@ def test_corner_origin() -> None:
             [[1.5, 1], [3.5, 2.5]],
         ),
         (" \tMean\tX\tY\n1\t9\t1.5\t2\n", [[1.5, 1]]),
+        ("x\ty\tclass\n1\t2\tTumor\n3\t4\tIgnore*\n5\t6\tTumor: Ignore*\n", [[1.5, 0.5]]),
+        ("x\ty\tclass\n1\t2\tIgnored\n3\t4\n5\t6\t\n", [[1.5, 0.5], [3.5, 2.5], [5.5, 4.5]]),
+        ("Centroid X px,Centroid Y px,Classification\n1,2,a\n3,4,Mine*\n", [[1.5, 0.5]]),
         (",X,Y\n1,1.5,2\n", [[1.5, 1]]),
         ('" ","X","Y"\n"1","1.5","2"\n', [[1.5, 1]]),
         (",x,y\n0,1.5,2\n", [[2, 1.5]]),  # of pandas
@@ -295,6 +298,30 @@ BAY = [[0, 0], [40, 0], [40, 15], [5, 15], [5, 40], [0, 40]]
 def test_regions_are_no_nuclei(tmp_path: Path, others: list[Any], expected: Any) -> None:
     points = read(tmp_path, json.dumps([NUCLEUS, *others]), "a.geojson")
     assert (len(points) if isinstance(expected, int) else points) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "ignored"),
+    [
+        ({"name": "Ignore*", "color": [180, 180, 180]}, True),
+        ({"name": "Tumor: Artefact*"}, True),
+        ({"names": ["Tumor", "Ignore*"]}, True),
+        ("Ignore*", True),
+        (["Ignore*"], True),
+        ({"name": "Tumor"}, False),
+        ({"name": "Ignore"}, False),
+        ({"names": []}, False),
+        ([], False),
+        ({}, False),
+        (None, False),
+        (3, False),
+    ],
+)
+def test_classes_that_qupath_ignores(tmp_path: Path, kind: Any, ignored: bool) -> None:
+    properties = {"objectType": "annotation", "classification": kind}
+    for other in (feature("Point", [1, 2]), square(30, 40, 4, None)):
+        document = json.dumps([POINT, other | {"properties": properties}])
+        assert len(read(tmp_path, document, "a.geojson")) == 2 - ignored
 
 
 def test_regions_around_nuclei_that_are_annotations_too(tmp_path: Path) -> None:
