@@ -27,6 +27,9 @@ __all__ = [
 # What a camera of 14 bits leaves in the upper 8 of 16.
 _FEW = 63
 
+# Compressions that every Pillow reads, so that they are damaged where it does not.
+_OF_PILLOW = ("LZW", "JPEG", "CCITTRLE", "CCITT_T4", "CCITT_T6")
+
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "mm": 1e3}
 
 
@@ -127,8 +130,8 @@ def pillow_to_array(image: Image.Image, name: str | Path) -> NDArray[Any]:
 def decode_tiff(path: Path) -> NDArray[Any]:
     """Decode a TIFF file that holds one 2-D image, grey or RGB; of a pyramid, its base.
 
-    Compressions for which tifffile wants the package imagecodecs (LZW, JPEG) go through Pillow
-    where that package is missing.
+    What tifffile wants the package imagecodecs for (LZW, JPEG, packed bits) goes through Pillow
+    where that package is missing, as far as Pillow reads it.
 
     Parameters
     ----------
@@ -143,7 +146,7 @@ def decode_tiff(path: Path) -> NDArray[Any]:
     ------
     InputError
         On several pages, other colour spaces, number types or channels than grey or RGB and alpha,
-        damaged or truncated files.
+        damaged or truncated files, and where only imagecodecs could read it.
     """
     with _opened(path) as tiff:
         _refuse_several(path, tiff)
@@ -151,8 +154,9 @@ def decode_tiff(path: Path) -> NDArray[Any]:
         _check_series(path, series)
         try:
             pixels = series.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
+        except (ValueError, NotImplementedError, ImportError) as error:
+            # Python's own decoders, which tifffile knows too, are not in every Python.
+            if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
                 raise
             return _decode_without_imagecodecs(path, series.keyframe)
         return _tiff_to_array(path, series.keyframe, series.axes, pixels)
@@ -306,13 +310,21 @@ def _at_full_range(pixels: NDArray[Any], bits: Any) -> NDArray[Any]:
 def _decode_without_imagecodecs(path: Path, page: Any) -> NDArray[Any]:
     # Pillow would quietly cut 16-bit colour to 8 bits, take 16-bit white for black, and turn an
     # image as its tag asks, where tifffile leaves it as it lies.
-    photometric = _name(page.photometric)
-    deep = page.bitspersample > 8 and (page.samplesperpixel > 1 or photometric == "MINISWHITE")
+    photometric, compression = _name(page.photometric), _name(page.compression)
+    bits = page.bitspersample
+    deep = bits > 8 and (page.samplesperpixel > 1 or photometric == "MINISWHITE")
     turned = page.tags.valueof("Orientation", 1) != 1
-    if deep or turned:
-        raise InputError(
-            f"{path}: {page.bitspersample}-bit pixels of kind {photometric}"
-            f"{', turned by a tag,' if turned else ''} compressed with {_name(page.compression)} "
-            "need the package imagecodecs: pip install imagecodecs"
-        )
-    return decode_pillow(path, formats=("TIFF",))
+    if not (deep or turned):
+        try:
+            pixels = decode_pillow(path, formats=("TIFF",))
+        except InputError:
+            if compression in _OF_PILLOW and bits in (1, 8, 16):
+                raise
+        else:
+            # Pillow fills 8 bits by itself.
+            return _at_full_range(pixels, bits) if bits > 8 else pixels
+    packed = "" if compression == "NONE" else f" compressed with {compression}"
+    raise InputError(
+        f"{path}: {bits}-bit pixels of kind {photometric}{', turned by a tag,' if turned else ''}"
+        f"{packed} need the package imagecodecs: pip install imagecodecs"
+    )

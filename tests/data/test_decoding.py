@@ -60,6 +60,11 @@ def without_imagecodecs(*args: Any, **kwargs: Any) -> None:
     raise ValueError("requires the 'imagecodecs' package")
 
 
+needs_no_imagecodecs = pytest.mark.skipif(
+    find_spec("imagecodecs") is not None, reason="imagecodecs is installed"
+)
+
+
 # read_image: what comes out is what went in
 
 
@@ -380,7 +385,7 @@ def test_compressed_16_bit_colour_names_imagecodecs(
         read_image(tmp_path / "a.tif")
 
 
-@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is installed")
+@needs_no_imagecodecs
 def test_a_turned_tiff_that_only_pillow_reads_is_refused(tmp_path: Path) -> None:
     options: dict[str, Any] = {"compression": "tiff_lzw", "tiffinfo": {274: 6}}
     path = save(tmp_path / "a.tif", Image.fromarray(RGB8), **options)
@@ -390,7 +395,7 @@ def test_a_turned_tiff_that_only_pillow_reads_is_refused(tmp_path: Path) -> None
         read_image(path)
 
 
-@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="imagecodecs is installed")
+@needs_no_imagecodecs
 def test_of_a_pyramid_that_only_pillow_reads_the_base_is_taken(tmp_path: Path) -> None:
     image = np.repeat(np.repeat(RGB8, 4, 0), 4, 1)
     with TiffImagePlugin.AppendingTiffWriter(tmp_path / "a.tif") as file:
@@ -399,6 +404,71 @@ def test_of_a_pyramid_that_only_pillow_reads_the_base_is_taken(tmp_path: Path) -
             level.save(file, "TIFF", compression="tiff_lzw", tiffinfo={254: int(step > 1)})
             file.newFrame()
     assert np.array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def write_packed(path: Path, pixels: NDArray[Any], bits: int, **tags: int) -> Path:
+    """A TIFF of numbers that share bytes, every row in bytes of its own; or what says it is one."""
+    height, width = pixels.shape[:2]
+    planes = (pixels.reshape(height, -1)[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    data = np.packbits(planes.reshape(height, -1).astype(np.uint8), axis=1).tobytes()
+    if tags.get("compression") == 8:
+        data = zlib.compress(data)
+    samples = pixels.size // (height * width)
+    start = 8 + 2 + 9 * 12 + 4
+    entries = {
+        256: width, 257: height, 258: bits, 259: tags.get("compression", 1),
+        262: tags.get("photometric", 1 if samples == 1 else 2), 273: start, 277: samples,
+        278: height, 279: len(data),
+    }  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    path.write_bytes(b"II*\0\x08\0\0\0\x09\0" + directory + bytes(4) + data)
+    return path
+
+
+@pytest.mark.parametrize("compression", [1, 8], ids=["plain", "deflate"])
+@pytest.mark.parametrize("width", [16, 17])
+@pytest.mark.parametrize("bits", [2, 4, 12])
+def test_packed_bits_are_read_with_or_without_imagecodecs(
+    tmp_path: Path, bits: int, width: int, compression: int
+) -> None:
+    pixels = RNG.integers(0, 2**bits, (9, width))
+    image = read_image(write_packed(tmp_path / "a.tif", pixels, bits, compression=compression))
+    kind, most = (np.uint8, 255) if bits < 8 else (np.uint16, 65535)
+    assert image.dtype == kind
+    assert np.array_equal(image, np.rint(pixels * (most / (2**bits - 1))))
+
+
+@needs_no_imagecodecs
+@pytest.mark.parametrize(
+    ("bits", "samples", "tags", "message"),
+    [
+        (10, 1, {}, "10-bit pixels of kind MINISBLACK need"),
+        (12, 3, {}, "12-bit pixels of kind RGB need"),
+        (12, 1, {"photometric": 0}, "12-bit pixels of kind MINISWHITE need"),
+        (8, 1, {"compression": 50000}, "8-bit pixels of kind MINISBLACK compressed with ZSTD need"),
+        (16, 3, {"compression": 50000}, "16-bit pixels of kind RGB compressed with ZSTD need"),
+        (8, 3, {"compression": 34712}, "8-bit pixels of kind RGB compressed with JPEG2000 need"),
+        (8, 3, {"compression": 50001}, "8-bit pixels of kind RGB compressed with WEBP need"),
+        (12, 1, {"compression": 7}, "12-bit pixels of kind MINISBLACK compressed with JPEG need"),
+    ],
+)
+def test_what_only_imagecodecs_reads_is_not_called_damaged(
+    tmp_path: Path, bits: int, samples: int, tags: dict[str, int], message: str
+) -> None:
+    pixels = RNG.integers(0, 2**bits, (9, 16, samples))
+    path = write_packed(tmp_path / "a.tif", pixels, bits, **tags)
+    with pytest.raises(
+        InputError, match=rf"a\.tif: {message} the package imagecodecs: pip install"
+    ):
+        read_image(path)
+
+
+@needs_no_imagecodecs
+@pytest.mark.parametrize("compression", [5, 7], ids=["lzw", "jpeg"])
+def test_what_pillow_reads_is_damaged_where_it_does_not(tmp_path: Path, compression: int) -> None:
+    path = write_packed(tmp_path / "a.tif", GREY8.astype(int), 8, compression=compression)
+    with pytest.raises(InputError, match=r"a\.tif: the image is damaged or truncated"):
+        read_image(path)
 
 
 def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
