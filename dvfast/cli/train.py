@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     callback=finite,
     metavar="PIXELS",
-    help="Mean radius of a nucleus in the images: sets all lengths in proportion.",
+    help="Mean radius of a nucleus in the images: sets all lengths in proportion. [default: 6.6, "
+    "of the preset; of paper, the paper's lengths]",
 )
 @click.option(
     "--validation",
@@ -89,6 +90,10 @@ def train(
         click.echo(json.dumps(settings.to_dict(), indent=2))
         return
     check_device(device)
+    leads = int(os.environ.get("RANK", 0)) == 0  # under torchrun, one process speaks for all
+    given = {*_loaded(config), *map(_name, changes)}
+    if leads and nucleus_radius is None and given.isdisjoint(("radius", "r1")):
+        _tell_lengths(preset, settings)
     description = {
         "name": data_name or folder.resolve().name,
         "licence": data_licence,
@@ -103,7 +108,7 @@ def train(
         data_description=description,
         validation_folder=validation_folder,
     )
-    if int(os.environ.get("RANK", 0)) > 0:  # under torchrun, one process speaks for all
+    if not leads:
         return
     score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} in validation"
     click.echo(f"{result.weights_path}{score}")
@@ -115,15 +120,7 @@ def _training_config(
     """The preset, then the file, then lengths by the radius, then single settings."""
     from ..training import TrainingConfig
 
-    values = getattr(TrainingConfig, preset)().to_dict()
-    if file is not None:
-        try:
-            loaded = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-        if not isinstance(loaded, dict):
-            raise InputError(f"{file}: must hold one JSON object of settings")
-        values = _merged(values, loaded)
+    values = _merged(getattr(TrainingConfig, preset)().to_dict(), _loaded(file))
     if nucleus_radius is None:
         return TrainingConfig.from_dict(_changed(values, changes))
     # The scale of the network may be among the changes, which lengths depend on; lengths that are
@@ -134,6 +131,27 @@ def _training_config(
     if any(_name(change) == "lam" for change in changes):
         return config
     return dataclasses.replace(config, lam=scaled.lam * (config.r1 / scaled.r1) ** 2)
+
+
+def _loaded(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        loaded = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise InputError(f"{file}: must hold one JSON object of settings")
+    return loaded
+
+
+def _tell_lengths(preset: str, settings: TrainingConfig) -> None:
+    """Of what size nuclei are taken to be, as nobody has said it."""
+    lengths = "are the paper's"
+    if preset != "paper":
+        scale = "" if settings.scale == 1 else " at the network's scale"
+        lengths = f"are for nuclei of a radius of {settings.radius:g} pixels{scale}"
+    click.echo(f"Lengths {lengths}; --nucleus-radius sets them for others.", err=True)
 
 
 def _name(change: str) -> str:

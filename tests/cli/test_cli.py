@@ -425,6 +425,39 @@ def test_lengths_by_the_radius_of_nuclei(tmp_path: Path) -> None:
     assert run("train", ".", "-o", "x", "--nucleus-radius", "0").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((), "Lengths are for nuclei of a radius of 6.6 pixels; --nucleus-radius sets them"),
+        (("--preset", "modern"), "Lengths are for nuclei of a radius of 6.6 pixels; "),
+        (("--preset", "paper"), "Lengths are the paper's; --nucleus-radius sets them"),
+        (("-s", "image_pixel_size=0.5", "-s", "pixel_size=1"), "6.6 pixels at the network's scale"),
+        (("--config", "steps.json"), "Lengths are for"),
+        (("--config", "radius.json"), ""),
+        (("--config", "r1.json"), ""),
+        (("--nucleus-radius", 7), ""),
+        (("-s", "r1=5"), ""),
+        (("-s", "radius=5"), ""),
+        (("--show",), ""),
+    ],
+    ids=str,
+)
+def test_lengths_that_nobody_gave_are_told(
+    given: tuple[str | float, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("steps", 9), ("radius", 5), ("r1", 5)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({name: value}))
+    fitted = dvfast.training.FitResult(None, None, None, tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(dvfast.training, "fit", lambda *args, **how: fitted)
+    result = run("train", ".", "-o", "out", *given)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(told) if told.startswith("L") else told in result.stderr
+    assert bool(result.stderr) == bool(told)
+    monkeypatch.setenv("RANK", "1")
+    assert run("train", ".", "-o", "out", *given).stderr == ""
+
+
 def test_info_and_version() -> None:
     output = run("info").output
     assert dvfast.__version__ in output
