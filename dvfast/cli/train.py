@@ -99,15 +99,24 @@ def train(
         "licence": data_licence,
         "attribution": data_attribution,
     }
-    result = fit(
-        folder,
-        output,
-        settings,
-        resume=not fresh,
-        device=device,
-        data_description=description,
-        validation_folder=validation_folder,
-    )
+    checkpoint = output / "checkpoint.safetensors"
+    of_before = _changed_at(checkpoint) if fresh else None
+    try:
+        result = fit(
+            folder,
+            output,
+            settings,
+            resume=not fresh,
+            device=device,
+            data_description=description,
+            validation_folder=validation_folder,
+        )
+    except KeyboardInterrupt:
+        # With --fresh, what was there before is of the run that was to be forgotten.
+        if leads and _changed_at(checkpoint) not in (None, of_before):
+            without = ", without --fresh," if fresh else ""
+            click.echo(f"Stopped; the same command{without} goes on from {checkpoint}", err=True)
+        raise
     if not leads:
         return
     score = "" if result.best_f1 is None else f", F1 {result.best_f1:.4f} in validation"
@@ -131,6 +140,10 @@ def _training_config(
     if any(_name(change) == "lam" for change in changes):
         return config
     return dataclasses.replace(config, lam=scaled.lam * (config.r1 / scaled.r1) ** 2)
+
+
+def _changed_at(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.exists() else None
 
 
 def _loaded(file: Path | None) -> dict[str, Any]:

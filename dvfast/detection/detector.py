@@ -231,6 +231,7 @@ class Detector:
         orientations: int | None = None,
         pixel_size: float | None = None,
         progress: Callable[[float], object] | None = None,
+        name: str | None = None,
     ) -> DetectionResult:
         """Find the nuclei of an image.
 
@@ -250,6 +251,8 @@ class Detector:
             given, and if it says nothing, that of the training images.
         progress
             As for :func:`dvfast.scan`.
+        name
+            What errors and warnings call the image; its file, where there is one, unless given.
 
         Returns
         -------
@@ -268,11 +271,11 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
-        name = "image"
         if isinstance(image, (str, os.PathLike)):
-            name = os.fspath(image)
+            name = name or os.fspath(image)
             if pixel_size is None and self.knows_micrometres:
                 pixel_size = ome_pixel_size(Path(image))
+        name = name or "image"
         tensor = pixels_for(self.net, settings, pixels, self.scale_of(pixel_size), name)
         warn_of_dark(pixels, settings, name)
         size = (tensor.shape[1], tensor.shape[2])

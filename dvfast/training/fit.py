@@ -166,6 +166,7 @@ def fit(
         data = TrainingSet(folder, config, split_seed, validation_folder)
         # Read at once, so that a bad file stops the run before it has cost hours.
         validation = data.load_validation() if processes.leads else []
+        names = [str(sample.image) for sample in data.validation]
         if data.nuclei == 0:
             raise InputError(f"{folder}: no image of the training part has a click")
         if validation and not any(len(points) for _, points in validation):
@@ -185,7 +186,7 @@ def fit(
             data,
             config,
             processes,
-            validate=lambda: _validate(state, validation, config),
+            validate=lambda: _validate(state, validation, names, config),
             save=lambda: state.save(checkpoint, data.fingerprint),
             checkpoint_seconds=checkpoint_seconds,
             progress=progress,
@@ -197,7 +198,7 @@ def fit(
         if processes.leads:
             description = _description(config, data, state, data_description or {})
             if validation and config.tune_threshold and config.tune_smoothing:
-                description |= _smoothing(net, validation, config, description)
+                description |= _smoothing(net, validation, names, config, description)
             save_weights(weights_path, net, description)
             state.history.write_json(output / "history.json")
             state.history.write_curve(output / "curve.png")
@@ -281,6 +282,7 @@ def _batches(
 def _validate(
     state: TrainingState,
     images: list[tuple[NDArray[Any], NDArray[np.float64]]],
+    names: list[str],
     config: TrainingConfig,
 ) -> Validation:
     settings = config.detection
@@ -292,7 +294,10 @@ def _validate(
         pixel_size=config.working_pixel_size,
         image_pixel_size=config.image_pixel_size,
     )
-    found = [(detector.detect(image), points) for image, points in images]
+    found = [
+        (detector.detect(image, name=name), points)
+        for (image, points), name in zip(images, names, strict=True)
+    ]
     threshold = None
     if config.tune_threshold:
         threshold, evaluation = best_threshold(found, config.radius)
@@ -330,6 +335,7 @@ def _description(
 def _smoothing(
     net: VotingNetwork,
     validation: list[tuple[NDArray[Any], NDArray[np.float64]]],
+    names: list[str],
     config: TrainingConfig,
     description: dict[str, Any],
 ) -> dict[str, Any]:
@@ -340,7 +346,7 @@ def _smoothing(
         pixel_size=config.working_pixel_size,
         image_pixel_size=config.image_pixel_size,
     )
-    settings, evaluation = best_detection(detector, validation, config.radius)
+    settings, evaluation = best_detection(detector, validation, config.radius, names)
     tuned = {
         **asdict(evaluation.micro),
         "macro_f1": evaluation.macro.f1,

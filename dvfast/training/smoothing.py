@@ -29,7 +29,10 @@ _REACH = 3.0
 
 
 def best_detection(
-    detector: Detector, images: Sequence[tuple[NDArray[Any], NDArray[Any]]], radius: float
+    detector: Detector,
+    images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    radius: float,
+    names: Sequence[str | None] | None = None,
 ) -> tuple[DetectionSettings, Evaluation]:
     """Choose `sigma`, `window`, `min_distance` and an absolute threshold by the micro F1.
 
@@ -41,6 +44,8 @@ def best_detection(
         Images and their annotations.
     radius
         Of the ground-truth circles, in pixels of the images.
+    names
+        What warnings call the images.
 
     Returns
     -------
@@ -50,6 +55,7 @@ def best_detection(
         With these settings.
     """
     own = detector.settings
+    names = [None] * len(images) if names is None else names
     best: tuple[DetectionSettings, Evaluation] | None = None
     for sigma in (own.sigma * factor for factor in _SIGMAS):
         window = own.window if sigma == own.sigma else 2 * math.ceil(_REACH * sigma) + 1
@@ -64,7 +70,10 @@ def best_detection(
             pixel_size=detector.pixel_size,
             image_pixel_size=detector.image_pixel_size,
         )
-        results = [smoothed.detect(image) for image, _ in images]
+        results = [
+            smoothed.detect(image, name=name)
+            for (image, _), name in zip(images, names, strict=True)
+        ]
         distances = {max(1, round(own.min_distance * factor)): None for factor in _MIN_DISTANCES}
         for min_distance in distances:
             found = [

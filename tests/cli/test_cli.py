@@ -458,6 +458,43 @@ def test_lengths_that_nobody_gave_are_told(
     assert run("train", ".", "-o", "out", *given).stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("before", "written", "given", "told"),
+    [
+        (False, True, (), "the same command goes on from out"),
+        (True, False, (), "the same command goes on from out"),
+        (False, False, (), ""),
+        (False, True, ("--fresh",), "the same command, without --fresh, goes on from out"),
+        (True, False, ("--fresh",), ""),
+    ],
+)
+def test_a_stopped_training_says_how_it_goes_on(
+    before: bool,
+    written: bool,
+    given: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Path("out") / "checkpoint.safetensors"
+
+    def stopped(*args: Any, **how: Any) -> None:
+        if written:
+            checkpoint.parent.mkdir()
+            checkpoint.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dvfast.training, "fit", stopped)
+    if before:
+        checkpoint.parent.mkdir()
+        checkpoint.touch()
+    result = run("train", ".", "-o", "out", "--nucleus-radius", 7, *given)
+    assert result.exit_code == 1
+    assert "Aborted!" in result.stderr
+    assert (f"Stopped; {told}" in result.stderr) if told else ("Stopped" not in result.stderr)
+
+
 def test_info_and_version() -> None:
     output = run("info").output
     assert dvfast.__version__ in output

@@ -8,19 +8,24 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image
 from synthetic_tiles import tiny_config, write_tile, write_tiles
 
 import dvfast
+from dvfast.data import pair_by_stem
 from dvfast.data.augment import Augmentation
 from dvfast.errors import InputError
 from dvfast.training import FitResult, TrainingConfig, Validation, fit
+from dvfast.training.dataset import split
 from dvfast.training.state import TrainingState
 from dvfast.weights import load_weights
 from dvfast.weights.container import read_container, write_container
@@ -370,6 +375,22 @@ def test_a_checkpoint_without_all_its_entries_is_named(folder: Path, tmp_path: P
         write_container(checkpoint, rest, "dvfast_checkpoint", facts)
         with pytest.raises(InputError, match=r"checkpoint\.safetensors: the checkpoint is damaged"):
             fit(folder, tmp_path, config, progress=False)
+
+
+def test_dark_images_are_named(tmp_path: Path) -> None:
+    dark = write_tiles(tmp_path / "dark", count=3)
+    for path in sorted(dark.glob("*.png")):
+        with Image.open(path) as image:
+            tifffile.imwrite(path.with_suffix(".tif"), np.array(image).astype(np.uint16) * 16)
+        path.unlink()
+    config = tiny_config(steps=1, tune_threshold=True, tune_smoothing=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = fit(dark, tmp_path / "out", config, progress=False)
+    told = {str(warning.message).split(": pixels of 16 bits")[0] for warning in caught}
+    validated = split(pair_by_stem(dark), config.validation_fraction, config.seed)[1]
+    assert told == {str(sample.image) for sample in validated}
+    assert result.history.validation
 
 
 def test_numbers_that_are_double_by_default_do_not_matter(folder: Path, tmp_path: Path) -> None:
