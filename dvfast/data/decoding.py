@@ -201,6 +201,12 @@ def ome_pixel_size(path: Path) -> float | None:
     return sum(sizes) / 2 if min(sizes) > 0 and np.isfinite(sizes).all() else None
 
 
+def holds_several(path: Path) -> bool:
+    """Whether a TIFF has other images than the first and its levels."""
+    with _opened(path) as tiff:
+        return len(tiff.series) > 1
+
+
 def is_tiff_of_bytes(path: Path) -> bool:
     """Whether the first page has 8 bits per number."""
     with _opened(path) as tiff:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from .decoding import check_tiff, is_tiff_of_bytes, ome_pixel_size
+from .decoding import check_tiff, holds_several, is_tiff_of_bytes, ome_pixel_size
 from .images import SLIDE_SUFFIXES, as_image, image_size, read_image
 from .paths import existing_file
 
@@ -178,10 +178,12 @@ def open_slide(image: NDArray[Any] | Image.Image | str | os.PathLike[str]) -> Sl
 
 
 def slide_of(path: str | os.PathLike[str]) -> Slide | None:
-    """Open a file as a slide if a scanner made it or it is huge."""
+    """Open a file as a slide if a scanner made it, it was exported of one, or it is huge."""
     path = existing_file(path)
     height, width = image_size(path)
     scanned = _is_named_as_slide(path) or _format(path) not in (None, "generic-tiff")
+    # The first image of several is the slide, and others its label; no image alone has those.
+    scanned = scanned or (ome_pixel_size(path) is not None and holds_several(path))
     return open_slide(path) if scanned or height * width >= _LARGE else None
 
 

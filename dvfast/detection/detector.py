@@ -219,6 +219,15 @@ class Detector:
             return 1.0
         return scale_between(size, self.pixel_size) if size else 1.0
 
+    def _scale_of(self, name: str, pixel_size: float | None, told: float | None) -> float:
+        """By the size that is given, or else by that which a file tells in micrometres."""
+        if pixel_size is not None or told is None or not self.knows_micrometres:
+            return self.scale_of(pixel_size)
+        try:
+            return self.scale_of(told)
+        except InputError as error:
+            raise InputError(f"{name}: tells the size of its pixels, {error}") from None
+
     @torch.no_grad()
     def detect(
         self,
@@ -271,12 +280,13 @@ class Detector:
         """
         settings = self.settings_with(stride=stride, threshold=threshold, orientations=orientations)
         pixels = as_image(image)
+        told = None
         if isinstance(image, (str, os.PathLike)):
             name = name or os.fspath(image)
-            if pixel_size is None and self.knows_micrometres:
-                pixel_size = ome_pixel_size(Path(image))
+            told = ome_pixel_size(Path(image)) if pixel_size is None else None
         name = name or "image"
-        tensor = pixels_for(self.net, settings, pixels, self.scale_of(pixel_size), name)
+        scale = self._scale_of(name, pixel_size, told)
+        tensor = pixels_for(self.net, settings, pixels, scale, name)
         warn_of_dark(pixels, settings, name)
         size = (tensor.shape[1], tensor.shape[2])
         found = find_nuclei(
@@ -377,7 +387,7 @@ class Detector:
             )
         with nullcontext(slide) if isinstance(slide, Slide) else open_slide(slide) as opened:
             told = opened.pixel_size if pixel_size is None else pixel_size
-            view = View.at(opened, self.scale_of(told if self.knows_micrometres else pixel_size))
+            view = View.at(opened, self._scale_of(opened.name, pixel_size, told))
             part = checked_region(region, opened.size)
             picture = opened.picture(part)
             warn_of_dark(picture, settings, opened.name)

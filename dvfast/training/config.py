@@ -91,7 +91,8 @@ class TrainingConfig:
     seed
         Start of every random number of the run.
     image_pixel_size
-        Micrometres per pixel of the training images, or None where that is unknown.
+        Micrometres per pixel of the training images, or None where that is unknown. An OME-TIFF
+        that tells another size is refused.
     pixel_size
         Micrometres per pixel at which the network works: the images are resampled by
         ``image_pixel_size / pixel_size``. None leaves them as they are.

@@ -265,6 +265,23 @@ def test_the_size_of_pixels_in_the_words_of_ome(
         assert slide.pixel_size is None
 
 
+def test_what_was_exported_of_a_slide_with_its_label_is_a_slide(tmp_path: Path) -> None:
+    path, silent = tmp_path / "a.ome.tif", tmp_path / "silent.ome.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    size = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    for target, told in ((path, size), (silent, {})):
+        with tifffile.TiffWriter(target, ome=True) as tiff:
+            for image in (pixels, pixels[::4, ::4]):
+                metadata: dict[str, Any] = {"axes": "YXS", **told}
+                tiff.write(image, tile=(256, 256), photometric="rgb", metadata=metadata)
+    slide = slide_of(path)
+    assert slide is not None
+    with slide:
+        assert slide.pixel_size == 0.25
+        np.testing.assert_array_equal(slide.read(0, 0, 300, 400), pixels)
+    assert slide_of(silent) is None
+
+
 @pytest.mark.parametrize("function", [check_tiff, is_tiff_of_bytes])
 def test_a_tiff_that_cannot_be_read_is_one_clear_line(tmp_path: Path, function: Any) -> None:
     path = tmp_path / "a.tif"

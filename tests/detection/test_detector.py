@@ -361,6 +361,17 @@ def test_a_file_is_taken_at_the_size_that_it_tells(tmp_path: Path) -> None:
         assert unknown.detect(path).density.shape == (40, 60)
 
 
+def test_a_file_that_tells_a_size_beyond_reason_is_named(tmp_path: Path) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", np.zeros((20, 30, 3), np.uint8), 250.0)
+    detector = dvfast.Detector(small_unet(), pixel_size=0.5, image_pixel_size=0.5)
+    message = r"a\.ome\.tif: tells the size of its pixels, pixel_size: came as 250, which scales"
+    for detect in (detector.detect, detector.detect_slide):
+        with pytest.raises(InputError, match=message):
+            detect(path)
+        with pytest.raises(InputError, match=r"^pixel_size: came as 200"):
+            detect(path, pixel_size=200.0)
+
+
 def test_cameras_of_fewer_bits_than_the_file_are_told() -> None:
     detector = dvfast.Detector(small_unet())
     pixels = np.random.default_rng(0).integers(0, 4096, (40, 40), dtype=np.uint16)
