@@ -29,8 +29,9 @@ from ._packing import (
 from .nn import DeepVotingNet
 from .nn.deep_voting_net import POOLED_STRIDE, trunk_geometry
 
-__all__ = ["Engine", "engine_of", "why_not"]
+__all__ = ["Engine", "engine_of", "replaced_passes", "why_not"]
 
+_PASSES = ("forward", "dense", "trunk_pass", "head_pass")
 _MAX_HEAD_LAYERS = 8  # as in csrc/core/network.h
 _BFLOAT16_PIXELS = 16  # as in csrc/core/bfloat16_network.h
 _MATRIX_PRECISIONS = {"bfloat16": 0, "tf32": 1, "float32": 2}  # csrc/cuda/matrix_precision.h
@@ -197,13 +198,21 @@ def engine_of(net: DeepVotingNet) -> Engine:
     return kept(net, Engine)
 
 
+def replaced_passes(net: DeepVotingNet) -> list[str]:
+    """Those that are not the class's own, be it in a subclass or in this one network."""
+    return [
+        name
+        for name in _PASSES
+        if name in vars(net) or getattr(type(net), name) is not getattr(DeepVotingNet, name)
+    ]
+
+
 def why_not(net: DeepVotingNet) -> str | None:
     """What keeps the engine from running a network; ``None`` if nothing does."""
     if type(net) is not DeepVotingNet:
         return f"it is a {type(net).__name__}, not a DeepVotingNet itself"
-    replaced = {"forward", "dense", "trunk_pass", "head_pass"} & vars(net).keys()
-    if replaced:
-        return f"its {min(replaced)} was replaced"
+    if replaced := replaced_passes(net):
+        return f"its {replaced[0]} was replaced"
     if reason := why_not_plain(net):
         return f"it {reason}"
     head = cast(Sequence[nn.Module], net.head)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ._padding import window
 from ._unet_engine import UNetEngine
 from .functional import hybrid_activation
-from .nn import VotingNetwork
+from .nn import DeepVotingNet, VotingNetwork
 
 __all__ = ["fill_by_strips", "fill_by_windows"]
 
@@ -21,6 +21,8 @@ __all__ = ["fill_by_strips", "fill_by_windows"]
 # computed twice: for a network that reaches 52 pixels, a third of the whole in windows, a tenth in
 # strips.
 _WINDOW = 640
+# The hidden layers of a DeepVotingNet are far wider than any other map: no more numbers of one.
+_HIDDEN_NUMBERS = 6_000_000
 _STRIP = (4096, 1536)
 
 
@@ -39,7 +41,8 @@ def fill_by_windows(
     rounding.
     """
     report = _Report(votes, progress)
-    for b, rows, columns in _parts(net, images, votes, place, (_WINDOW, _WINDOW)):
+    side = _window_side(net, place[2])
+    for b, rows, columns in _parts(net, images, votes, place, (side, side)):
         pixels = window(
             images[b : b + 1],
             rows.first,
@@ -54,6 +57,13 @@ def fill_by_windows(
         target = votes[b : b + 1, :, rows.votes, columns.votes]
         target[:] = hybrid_activation(logits.to(pixels))
         report.made(target)
+
+
+def _window_side(net: VotingNetwork, stride: int) -> int:
+    if not isinstance(net, DeepVotingNet):
+        return _WINDOW
+    votes = math.isqrt(_HIDDEN_NUMBERS // max(net.hidden, default=1))
+    return min(_WINDOW, votes * stride + 2 * net.margin)
 
 
 def fill_by_strips(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arguments import check_integers, check_stride, wrong_type
-from ._engine import Engine, engine_of, why_not
+from ._engine import Engine, engine_of, replaced_passes, why_not
 from ._evaluating import evaluating
 from ._library import cpu_info
 from ._padding import PADDINGS, check_padding, pad_image, window
@@ -152,7 +152,7 @@ def scan(
     if reason := why_not(net):
         warnings.warn(
             f"the scan engine cannot run this network ({reason}): PyTorch's convolutions do, whose "
-            "last bits depend on tiles and threads",
+            f"last bits depend on tiles and threads{_what_is_not_called(net, mode)}",
             RuntimeWarning,
             stacklevel=3,  # past the frame of no_grad
         )
@@ -160,6 +160,9 @@ def scan(
     else:
         engine = engine_of(net)
     _check_precision(precision, mode, engine, reason)
+    if mode == "fast" and engine is None and replaced_passes(net):
+        # In float32 whatever was asked for: PyTorch has no other, and the warning is out.
+        return _scan_windows(net, images, grid, mode, padding, "float32", progress)
     block = engine.block(precision, stride) if engine and mode == "fast" else (1, 1)
     whole = grid.whole_blocks(block)
     with evaluating(net), torch.autocast(images.device.type, enabled=False):
@@ -213,6 +216,18 @@ def _check_precision(precision: str, mode: str, engine: Engine | None, reason: s
         raise InputError(f"precision {precision!r} needs {needs}; use 'float32'")
 
 
+def _what_is_not_called(net: DeepVotingNet, mode: str) -> str:
+    """What a network does to single patches alone, which the dense pass knows nothing of."""
+    replaced = replaced_passes(net)
+    if mode != "fast":
+        return ""
+    if "forward" in replaced and "dense" not in replaced:
+        return "; mode 'fast' calls its dense and not its forward, which mode 'sliding' does"
+    if net._forward_hooks or net._forward_pre_hooks:
+        return "; mode 'fast' calls its dense and not its hooks, which mode 'sliding' does"
+    return ""
+
+
 def _check_windows(net: VotingNetwork, mode: str, precision: str) -> None:
     kind = type(net).__name__
     if mode != "fast":
@@ -242,7 +257,7 @@ def _scan_windows(
     precision: str,
     progress: Callable[[float], object] | None,
 ) -> Tensor:
-    """Votes of the grid by a network that is not made of patches."""
+    """Votes of the grid by a network whose dense pass is its own."""
     _check_windows(net, mode, precision)
     _check_grid(net, stride=grid.stride, top=grid.top, left=grid.left)
     engine = _engine_of_windows(net, images.device.type, precision)

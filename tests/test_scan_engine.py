@@ -9,6 +9,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import MethodType
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from dvfast.nn import DeepVotingNet
 from dvfast.nn.deep_voting_net import PATCH_SIZE
 from dvfast.scan import pad_image
 
+windows = importlib.import_module("dvfast._whole_scan")
 scanning = importlib.import_module("dvfast.scan")  # `dvfast.scan` is the function of that name
 
 # What PyTorch's convolutions may differ by: float32 sums in another order.
@@ -275,6 +277,103 @@ def test_bfloat16_says_what_it_needs(net: DeepVotingNet) -> None:
         pytest.warns(RuntimeWarning),
     ):
         dvfast.scan(subclass(net), image, precision="bfloat16")
+
+
+# --- Passes of one's own --------------------------------------------------------------------------
+
+
+class Centred(DeepVotingNet):
+    def dense(self, image: Tensor, stride: int = 1) -> Tensor:
+        return super().dense((image - 0.5) / 0.25, stride)
+
+
+class Doubled(DeepVotingNet):
+    def head_pass(self, features: Tensor, stride: int) -> Tensor:
+        return 2 * super().head_pass(features, stride)
+
+
+class OfCentredPatches(DeepVotingNet):
+    def forward(self, patches: Tensor) -> Tensor:
+        return super().forward((patches - 0.5) / 0.25)
+
+
+def with_another_dense(net: DeepVotingNet) -> DeepVotingNet:
+    net.dense = MethodType(Centred.dense, of_class(Centred, net).eval())
+    return net
+
+
+def of_class(kind: type[DeepVotingNet], net: DeepVotingNet) -> DeepVotingNet:
+    other = kind(**net.architecture).to(net.conv1.weight)
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+@pytest.mark.parametrize("mode", ["fast", "sliding"])
+@pytest.mark.parametrize("kind", [Centred, Doubled, with_another_dense], ids=lambda k: k.__name__)
+def test_a_dense_of_ones_own_is_what_runs(
+    net: DeepVotingNet, kind: Any, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = of_class(kind, net) if isinstance(kind, type) else kind(net)
+    image = random_image(2, 3, 31, 45).to(net.conv1.weight)
+    monkeypatch.setattr(windows, "_HIDDEN_NUMBERS", 8 * 10**2)
+    progress: list[float] = []
+    for stride in (1, 3, 4):
+        with torch.no_grad():
+            logits = net.eval().dense(pad_image(image, PATCH_SIZE // 2), stride)
+        with pytest.warns(RuntimeWarning, match="cannot run this network"):
+            votes = dvfast.scan(net, image, mode=mode, stride=stride, progress=progress.append)
+        expected = dvfast.hybrid_activation(logits)
+        torch.testing.assert_close(votes, expected, rtol=AGREEMENT, atol=AGREEMENT)
+        assert progress[-1] == 1
+        with pytest.warns(RuntimeWarning):
+            part = dvfast.scan(net, image, mode=mode, stride=stride, region=(12, 24, 9, 10))
+        if 12 % stride == 0:
+            there = expected[:, :, 12 // stride :, 24 // stride :]
+            there = there[:, :, : part.shape[2], : part.shape[3]]
+            torch.testing.assert_close(part, there, rtol=AGREEMENT, atol=AGREEMENT)
+
+
+def test_the_hidden_layers_of_a_window_are_bounded(
+    net: DeepVotingNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = of_class(Centred, net)
+    seen: list[int] = []
+    net.dropout.register_forward_hook(lambda _module, _inputs, made: seen.append(made.numel()))
+    monkeypatch.setattr(windows, "_HIDDEN_NUMBERS", 8 * 40**2)
+    with pytest.warns(RuntimeWarning):
+        dvfast.scan(net, random_image(1, 3, 90, 100), stride=4)
+    assert len(seen) == 1
+    with pytest.warns(RuntimeWarning):
+        dvfast.scan(net, random_image(1, 3, 90, 100))
+    assert max(seen) <= 8 * 40**2
+    assert sum(seen) == 8 * (23 * 25 + 90 * 100)
+
+
+def test_the_warning_says_what_the_fast_mode_does_not_call(net: DeepVotingNet) -> None:
+    image = random_image(1, 3, 9, 10)
+    patches = of_class(OfCentredPatches, net)
+    with pytest.warns(RuntimeWarning, match="calls its dense and not its forward"):
+        dvfast.scan(patches, image)
+    net.register_forward_hook(lambda _module, _inputs, output: 2 * output)
+    with pytest.warns(RuntimeWarning, match="calls its dense and not its hooks"):
+        dvfast.scan(net, image)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sliding = dvfast.scan(patches, image, mode="sliding")
+        dvfast.scan(net, image, mode="sliding")
+        dvfast.scan(of_class(Centred, net), image)
+    assert len(caught) == 3
+    assert not any("calls its dense" in str(warning.message) for warning in caught)
+    expected = votes_of_patches(patches, image)
+    torch.testing.assert_close(sliding.double(), expected, rtol=AGREEMENT, atol=AGREEMENT)
+
+
+def test_passes_of_ones_own_have_no_lower_precision(net: DeepVotingNet) -> None:
+    with (
+        pytest.raises(InputError, match="needs the scan engine, but it is a Centred"),
+        pytest.warns(RuntimeWarning),
+    ):
+        dvfast.scan(of_class(Centred, net), random_image(1, 3, 5, 5), precision="bfloat16")
 
 
 # --- The weights that a network has now -----------------------------------------------------------
