@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from support import one_thread, random_image, random_logits, random_votes
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
 __all__ = ["one_thread"]
 
@@ -79,6 +82,132 @@ def test_gradients_flow_through_both_passes(device: torch.device) -> None:
     assert len(gradients[0]) == len(list(net.parameters()))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+class Adapted(nn.Module):
+    """A layer with low-rank adapters beside it."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Conv2d(layer.in_channels, 2, layer.kernel_size)
+        self.up = nn.Conv2d(2, layer.out_channels, 1)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.layer.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.layer.bias
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x) + self.up(self.down(x))
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, 2 * self.weight, self.bias)
+
+
+def adapted(layer: nn.Conv2d) -> nn.Module:
+    return Adapted(layer)
+
+
+def scaled(layer: nn.Conv2d) -> nn.Module:
+    scaled = Scaled(layer.in_channels, layer.out_channels, layer.kernel_size)
+    scaled.load_state_dict(layer.state_dict())
+    return scaled
+
+
+def in_groups(layer: nn.Conv2d) -> nn.Module:
+    groups = math.gcd(layer.in_channels, layer.out_channels)
+    return nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, groups=groups)
+
+
+def hooked(layer: nn.Conv2d) -> nn.Module:
+    layer.register_forward_hook(lambda _module, _inputs, output: 2 * output)
+    return layer
+
+
+def hooked_before(layer: nn.Conv2d) -> nn.Module:
+    layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0] + 1,))
+    return layer
+
+
+def replaced_forward(layer: nn.Conv2d) -> nn.Module:
+    forward = layer.forward
+    layer.forward = lambda x: 2 * forward(x)  # type: ignore[method-assign]
+    return layer
+
+
+def pruned(layer: nn.Conv2d) -> nn.Module:
+    return prune.l1_unstructured(layer, "weight", 0.5)
+
+
+def normalized_weights(layer: nn.Conv2d) -> nn.Module:
+    return nn.utils.weight_norm(layer)
+
+
+def parametrized(layer: nn.Conv2d) -> nn.Module:
+    return nn.utils.parametrizations.weight_norm(layer)
+
+
+LAYERS = [
+    *(adapted, scaled, in_groups, hooked, hooked_before, replaced_forward, pruned),
+    *(normalized_weights, parametrized),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("change", LAYERS, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("name", ["conv1", "conv2", "conv3", "head.0"])
+def test_layers_of_another_kind_are_called(
+    device: torch.device, name: str, change: Callable[[nn.Conv2d], nn.Module]
+) -> None:
+    net = small_net(channels=(4, 6, 8), dropout=0.0)
+    plain = net(random_image(2, 3, PATCH_SIZE, PATCH_SIZE))
+    net.set_submodule(name, change(cast(nn.Conv2d, net.get_submodule(name))))
+    net.to(device)
+    image = random_image(2, 3, PATCH_SIZE + 9, PATCH_SIZE + 6).to(device)
+    changed = net(random_image(2, 3, PATCH_SIZE, PATCH_SIZE).to(device)).cpu()
+    assert torch.allclose(changed, plain) == (change in (normalized_weights, parametrized))
+    for stride in (1, 2, 3, 4, 5, 8):
+        dense = net.dense(image, stride)
+        patches = image.unfold(2, PATCH_SIZE, stride).unfold(3, PATCH_SIZE, stride)
+        logits = net(patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))
+        expected = logits.unflatten(0, (2, *dense.shape[2:])).movedim(3, 1)
+        torch.testing.assert_close(dense, expected, rtol=1e-4, atol=1e-4)
+        assert net.dense(image[:0], stride).shape == (0, *dense.shape[1:])
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("change", LAYERS, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("stride", [1, 4])
+def test_layers_of_another_kind_learn(
+    change: Callable[[nn.Conv2d], nn.Module], stride: int
+) -> None:
+    net = small_net(channels=(4, 6, 8), dropout=0.0)
+    for name in ("conv1", "conv2", "conv3", "head.0"):
+        net.set_submodule(name, change(cast(nn.Conv2d, net.get_submodule(name))))
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
+    for _ in range(3):  # a weight that a hook made once has no graph the second time
+        optimizer.zero_grad()
+        net.dense(random_image(1, 3, 41, 43), stride).square().sum().backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+        optimizer.step()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8])
+def test_the_whole_of_a_dense_pass_is_one_graph(stride: int) -> None:
+    torch._dynamo.reset()  # or it takes the stride for a variable
+    net = small_net()
+    dense = torch.compile(lambda x: net.dense(x, stride), fullgraph=True, backend="eager")
+    for size in ((45, 50), (61, 47)):
+        image = random_image(1, 3, *size)
+        assert torch.equal(dense(image), net.dense(image, stride))
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,11 @@ def hook(net: DeepVotingNet) -> DeepVotingNet:
     return net
 
 
+def hook_of_the_trunk(net: DeepVotingNet) -> DeepVotingNet:
+    net.conv2.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return net
+
+
 def pre_hook(net: DeepVotingNet) -> DeepVotingNet:
     net.head[1].register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
     return net
@@ -179,6 +184,7 @@ UNUSUAL: dict[str, tuple[Callable[[DeepVotingNet], DeepVotingNet], str]] = {
     "replaced forward": (replaced_forward, r"head\[1\] has a forward of its own"),
     "no bias": (no_bias, "conv3 has no bias"),
     "hook": (hook, r"head\[1\] has hooks"),
+    "hook of the trunk": (hook_of_the_trunk, "conv2 has hooks"),
     "pre-hook": (pre_hook, r"head\[1\] has hooks"),
     "parametrized": (parametrized, "conv1 is a ParametrizedConv2d"),
     "float64": (lambda net: net.double(), "conv1 is torch.float64, not torch.float32"),

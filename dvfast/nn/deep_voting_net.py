@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -191,7 +191,7 @@ class DeepVotingNet(VotingNetwork):
         layers = (self.conv1, self.conv2, self.conv3)
         for layer, geometry in zip(layers, trunk_geometry(stride), strict=True):
             dilation, pool_stride, pool_dilation = geometry
-            x = torch.relu(nn.functional.conv2d(x, layer.weight, layer.bias, dilation=dilation))
+            x = torch.relu(_convolve(layer, x, dilation))
             if pool_stride:
                 x = nn.functional.max_pool2d(x, 2, stride=pool_stride, dilation=pool_dilation)
         return x
@@ -201,13 +201,50 @@ class DeepVotingNet(VotingNetwork):
         step = math.gcd(stride, POOLED_STRIDE)
         for i, layer in enumerate(cast(Sequence[nn.Conv2d], self.head)):
             if i == 0:
-                features = nn.functional.conv2d(
-                    features,
-                    layer.weight,
-                    layer.bias,
-                    stride=stride // step,
-                    dilation=POOLED_STRIDE // step,
-                )
+                features = _convolve(layer, features, POOLED_STRIDE // step, stride // step)
             else:
                 features = layer(self.dropout(torch.relu(features)))
         return features
+
+
+def _convolve(layer: nn.Module, x: Tensor, dilation: int, stride: int = 1) -> Tensor:
+    """What a layer makes of every `dilation`-th sample, at every `stride`-th place."""
+    if dilation == stride == 1:
+        return cast(Tensor, layer(x))
+    if _is_plain(layer):
+        return nn.functional.conv2d(x, layer.weight, layer.bias, stride=stride, dilation=dilation)
+    return _by_phases(layer, x, dilation)[:, :, ::stride, ::stride]
+
+
+def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is no more than its weights: to call it would give nothing else."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and type(layer).forward is nn.Conv2d.forward
+        and type(layer)._conv_forward is nn.Conv2d._conv_forward
+        and "forward" not in layer.__dict__
+        and not (layer._forward_hooks or layer._forward_pre_hooks)
+        and not (layer._backward_hooks or layer._backward_pre_hooks)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.padding == (0, 0)
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+    )
+
+
+def _by_phases(layer: nn.Module, x: Tensor, dilation: int) -> Tensor:
+    """A layer of any kind, dilated: it is called once, on every phase of the samples.
+
+    So whatever there is to a layer (hooks, weights that a hook makes, adapters around it) has its
+    effect, and the layer, which other threads may be calling, stays as it is.
+    """
+    if dilation == 1:
+        return cast(Tensor, layer(x))
+    below, right = ((dilation - size % dilation) % dilation for size in x.shape[2:])
+    x = nn.functional.pad(x, (0, right, 0, below))
+    batch, channels, height, width = x.shape
+    phases = x.reshape(batch, channels, height // dilation, dilation, width // dilation, dilation)
+    made = layer(phases.permute(3, 5, 0, 1, 2, 4).flatten(0, 2))
+    made = made.unflatten(0, (dilation, dilation, batch)).permute(2, 3, 4, 0, 5, 1)
+    made = made.flatten(4, 5).flatten(2, 3)
+    return cast(Tensor, made[:, :, : made.shape[2] - below, : made.shape[3] - right])
