@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ class PackedNetwork:
     """Knows the weights that it was packed from."""
 
     def __init__(self, net: VotingNetwork) -> None:
-        self._originals = [tensor.detach().clone() for tensor in net.state_dict().values()]
+        self._originals = [tensor.detach().clone() for tensor in _weights(net)]
         self._made: dict[str, Any] = {}
 
     @property
@@ -42,11 +43,19 @@ class PackedNetwork:
 
     def is_of(self, net: VotingNetwork) -> bool:
         """Whether these are the weights that the network has now, however they may have changed."""
-        tensors: list[Tensor] = list(net.state_dict().values())
+        tensors = _weights(net)
         return len(tensors) == len(self._originals) and all(
             now.device == then.device and torch.equal(now, then)
             for now, then in zip(tensors, self._originals, strict=True)
         )
+
+
+def _weights(net: VotingNetwork) -> list[Tensor]:
+    # Not the state_dict, which a hook may have changed: it is for checkpoints.
+    named = chain(
+        net.named_parameters(remove_duplicate=False), net.named_buffers(remove_duplicate=False)
+    )
+    return [tensor for _, tensor in named]
 
 
 _Packed = TypeVar("_Packed", bound=PackedNetwork)

@@ -449,6 +449,27 @@ def test_changed_weights_are_noticed(
     assert torch.equal(after, dvfast.scan(copy.deepcopy(net), image, precision=precision))
 
 
+def without_the_trunk(
+    _module: nn.Module, state: dict[str, Any], _prefix: str, _metadata: Any
+) -> None:
+    """What is left for a checkpoint that holds the head alone, and says of which version it is."""
+    for name in [name for name in state if name.startswith("conv")]:
+        del state[name]
+    state["version"] = 3
+
+
+def test_what_a_checkpoint_leaves_out_is_noticed(net: DeepVotingNet) -> None:
+    image = random_image(1, 3, 9, 10)
+    net.register_state_dict_post_hook(without_the_trunk)
+    before = dvfast.scan(net, image)
+    in_place(net)
+    after = dvfast.scan(net, image)
+    assert not torch.equal(after, before)
+    torch.testing.assert_close(
+        after.double(), votes_of_patches(net, image), rtol=AGREEMENT, atol=AGREEMENT
+    )
+
+
 def test_weights_are_packed_once(net: DeepVotingNet) -> None:
     engine = _engine.engine_of(net)
     dvfast.scan(net, random_image(1, 3, 5, 5))
