@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -98,6 +99,30 @@ def test_folding_changes_nothing_but_rounding() -> None:
     again = folded.folded()
     assert again is not folded
     assert torch.equal(again(image), folded(image))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_folding_draws_no_random_numbers(dtype: torch.dtype) -> None:
+    scanned = small_unet()
+    net = copy.deepcopy(scanned).to(dtype)
+    random_state = torch.get_rng_state()
+    folded = net.folded()
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert not any(module.training for module in folded.modules())
+    for parameter in folded.parameters():
+        assert parameter.dtype == dtype
+        assert parameter.device == net.head.weight.device
+        assert parameter.isfinite().all()
+    dvfast.scan(scanned, random_image(3, 20, 20).float())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_folding_normalization_across_devices() -> None:
+    net = small_net()
+    synchronized = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net))
+    assert isinstance(synchronized, VotingUNet)
+    image = random_image(1, 3, 24, 36)
+    assert torch.equal(synchronized.folded()(image), net.folded()(image))
 
 
 # PyTorch runs it, as it is in float64; tests/test_unet_engine.py has the engine.

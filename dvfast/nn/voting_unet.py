@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .._arguments import check_count, check_flag, check_integer, check_integers
@@ -106,7 +107,7 @@ class VotingUNet(VotingNetwork):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
+            elif isinstance(module, _BatchNorm):  # SyncBatchNorm is another
                 module.reset_parameters()
         with torch.no_grad():
             # Votes start near their pixel with confidence one half.
@@ -195,17 +196,18 @@ class VotingUNet(VotingNetwork):
         if not self.normalized:
             return copy.deepcopy(self).eval()
         weight = self.head.weight
-        with torch.device(weight.device):
+        with torch.device("meta"):  # so that no random numbers are drawn, which others want
             plain = VotingUNet(
                 *(self.num_votes, self.in_channels, self.channels, self.output_stride),
                 normalized=False,
-            ).to(weight)
+            )
+        plain = plain.to(weight.dtype).to_empty(device=weight.device)
         source = copy.deepcopy(self).eval()
         convolutions, targets = (
             [module for module in net.modules() if isinstance(module, nn.Conv2d)]
             for net in (source, plain)
         )
-        normalizations = [m for m in source.modules() if isinstance(m, nn.BatchNorm2d)]
+        normalizations = [m for m in source.modules() if isinstance(m, _BatchNorm)]
         for target, convolution, normalization in zip(
             targets[:-1], convolutions[:-1], normalizations, strict=True
         ):
