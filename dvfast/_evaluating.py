@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from .nn import VotingNetwork
 
@@ -59,6 +60,11 @@ def convolving_in_float32() -> Iterator[None]:
         yield
 
 
+def _only_sets_a_flag(module: nn.Module) -> bool:
+    """Whether `train` is PyTorch's: others merge adapters into their weights, and split them."""
+    return type(module).train is nn.Module.train and "train" not in vars(module)
+
+
 @contextmanager
 def evaluating(net: VotingNetwork) -> Iterator[None]:
     """Without dropout, and in float32 where that is asked for. Set back at the end."""
@@ -68,8 +74,12 @@ def evaluating(net: VotingNetwork) -> Iterator[None]:
         net.eval()
 
         def leave() -> None:
+            # What comes later stands further in, and has the last word about itself.
             for module, training in modes:
-                module.training = training
+                if _only_sets_a_flag(module):
+                    module.training = training
+                else:
+                    module.train(training)
 
         return leave
 

@@ -139,6 +139,61 @@ def test_threads_that_scan_at_once_leave_a_network_as_it_was() -> None:
         assert torch.equal(value, statistics[name])
 
 
+class Merged(nn.Conv2d):
+    """Adapted in training; in evaluation the adapter is part of the weights."""
+
+    merged = False
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        nn.init.ones_(self.weight)  # sums without rounding
+        self.adapter = nn.Parameter(torch.ones_like(self.weight))
+        self.inner = nn.Dropout()
+
+    def train(self, mode: bool = True) -> Merged:
+        super().train(mode)
+        if self.merged == mode:
+            self.merged = not mode
+            self.weight.data += self.adapter.data * (-1 if mode else 1)
+        return self
+
+
+class WithFrozenPart(Blurred):
+    """Its train leaves a part in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Sequential(Merged(1, 1, 3), nn.Dropout())
+        self.frozen = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout())
+
+    def train(self, mode: bool = True) -> WithFrozenPart:
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_layers_with_a_train_of_their_own_are_told(threads: int) -> None:
+    net = WithFrozenPart().train()
+    merged = net.part[0]
+    assert isinstance(merged, Merged)
+    merged.inner.eval()
+    net.frozen[1].train()
+    modes = [module.training for module in net.modules()]
+    weight = merged.weight.detach().clone()
+    with ThreadPoolExecutor(threads) as pool:
+        scans = pool.map(
+            lambda _: dvfast.scan(net, random_image(1, 20, 20), precision="float32"), range(12)
+        )
+        assert len(list(scans)) == 12
+    assert not merged.merged
+    assert torch.equal(merged.weight, weight)
+    assert [module.training for module in net.modules()] == modes
+    dvfast.scan(net.eval(), random_image(1, 20, 20), precision="float32")
+    assert merged.merged
+    assert not any(module.training for module in net.modules())
+
+
 @pytest.mark.parametrize("name", ["ihc", "ihc-patch"])
 @pytest.mark.parametrize("precision", ["exact", "float32"])
 def test_the_device_that_tensors_are_made_on_does_not_matter(name: str, precision: Any) -> None:
