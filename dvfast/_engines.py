@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from .nn import VotingNetwork
 
@@ -66,6 +67,8 @@ _packed: weakref.WeakKeyDictionary[VotingNetwork, Any] = weakref.WeakKeyDictiona
 
 def kept(net: _Net, pack: Callable[[_Net], _Packed]) -> _Packed:
     """The packed network, packed anew only if its weights have changed."""
+    if _tracing(net):
+        return pack(net)
     engine: _Packed | None = _packed.get(net)
     # A CUDA graph holds the weights that were packed before it was captured, and cannot compare.
     if engine is not None and (_capturing() or engine.is_of(net)):
@@ -80,6 +83,23 @@ def kept(net: _Net, pack: Callable[[_Net], _Packed]) -> _Packed:
 def _capturing() -> bool:
     """Whether a CUDA graph is being captured: what is made now is made when it is replayed."""
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _tracing(net: VotingNetwork) -> bool:
+    """Whether tensors stand for others: what is made of them means nothing afterwards.
+
+    Packing is then part of what is traced, so that what was packed before does not enter either.
+    """
+    return (
+        torch.compiler.is_exporting()
+        or torch._C._functorch.maybe_current_level() is not None
+        or any(mode.is_infra_mode() for mode in _get_current_dispatch_mode_stack())
+        or any(
+            type(weight) not in (Tensor, nn.Parameter)
+            or torch._C._functorch.is_functorch_wrapped_tensor(weight)
+            for weight in _weights(net)
+        )
+    )
 
 
 def _finish_packing(device: torch.device) -> None:

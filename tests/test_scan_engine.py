@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from support import generator, one_thread
+from support import generator, one_thread, small_unet
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 __all__ = ["one_thread"]
 
@@ -476,6 +477,74 @@ def test_weights_are_packed_once(net: DeepVotingNet) -> None:
     net.load_state_dict(net.state_dict())
     assert _engine.engine_of(net) is engine
     assert _engine.engine_of(copy.deepcopy(net)) is not engine
+
+
+class Scanner(nn.Module):
+    def __init__(self, net: dvfast.nn.VotingNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        return dvfast.scan(self.net, image)
+
+
+def exported(net: dvfast.nn.VotingNetwork, image: Tensor) -> Callable[[Tensor], Tensor]:
+    return torch.export.export(Scanner(net), (image,), strict=False).module()
+
+
+def traced(mode: str) -> Callable[[dvfast.nn.VotingNetwork, Tensor], Callable[[Tensor], Tensor]]:
+    def trace(net: dvfast.nn.VotingNetwork, image: Tensor) -> Callable[[Tensor], Tensor]:
+        make = make_fx(Scanner(net), tracing_mode=mode, _allow_non_fake_inputs=True)
+        made: Callable[[Tensor], Tensor] = make(image)
+        return made
+
+    trace.__name__ = f"traced_{mode}"
+    return trace
+
+
+@pytest.mark.usefixtures("pytorch_as_it_comes")  # torch.export reads the older of two flags
+@pytest.mark.parametrize(
+    "trace",
+    [exported, traced("real"), traced("fake"), traced("symbolic")],
+    ids=lambda trace: trace.__name__,
+)
+@pytest.mark.parametrize("before", [False, True], ids=["at first", "after a scan"])
+def test_what_is_traced_packs_for_itself(trace: Any, before: bool) -> None:
+    net = small_net().requires_grad_(False)
+    image = random_image(1, 3, 9, 10)
+    expected = dvfast.scan(copy.deepcopy(net), image)
+    if before:
+        assert torch.equal(dvfast.scan(net, image), expected)
+    engine = held(net)
+    program = trace(net, image)
+    assert held(net) is engine
+    assert torch.equal(program(image), expected)
+    assert torch.equal(dvfast.scan(net, image), expected)
+
+
+@pytest.mark.usefixtures("pytorch_as_it_comes")
+def test_a_trace_that_fails_leaves_nothing_behind() -> None:
+    net = small_unet()
+    image = random_image(1, 3, 9, 10)
+    expected = dvfast.scan(copy.deepcopy(net), image)
+    with pytest.raises(RuntimeError, match="Cannot access data pointer"):
+        exported(net, image)
+    assert held(net) is None
+    assert torch.equal(dvfast.scan(net, image), expected)
+
+
+def test_what_is_packed_for_a_function_transform_is_not_kept(net: DeepVotingNet) -> None:
+    image = random_image(1, 3, 9, 10)
+    expected = dvfast.scan(copy.deepcopy(net), image)
+    derivative = torch.func.grad(lambda scale: (scale * dvfast.scan(net, image)).sum())
+    torch.testing.assert_close(derivative(torch.tensor(1.0)), expected.sum().cpu())
+    assert held(net) is None
+    scanner = Scanner(net)
+    weights = {name: torch.stack([w, 2 * w]) for name, w in scanner.named_parameters()}
+    with pytest.raises(RuntimeError, match="Batching rule not implemented"):
+        torch.func.vmap(lambda w: torch.func.functional_call(scanner, w, (image,)))(weights)
+    assert held(net) is None
+    assert torch.equal(dvfast.scan(net, image), expected)
 
 
 def test_networks_are_let_go() -> None:
