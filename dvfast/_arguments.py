@@ -14,6 +14,7 @@ from ._library import HAS_CUDA_KERNELS, refuse_transforms
 __all__ = [
     "MAX_WINDOW",
     "MIN_SIGMA",
+    "NO_LIMIT",
     "Offset",
     "check_count",
     "check_flag",
@@ -36,6 +37,9 @@ Offset = float | tuple[float, float]
 MIN_SIGMA = 0.01  # kMinSigma of csrc/core/gaussian.h
 MAX_WINDOW = 255  # kMaxWindow of csrc/core/gaussian.h
 _FARTHEST = 2.0**40  # kFarthestLanding of csrc/core/landing.h
+# So far beyond every landing that it limits nothing; and finite, as AOTInductor stores arguments as
+# JSON, which has no infinity.
+NO_LIMIT = 1e30
 # Sizes are symbolic while torch.compile traces; NumPy's numbers are Integral or Real.
 _INTEGERS = (int, torch.SymInt, Integral)
 _NUMBERS = (float, int, torch.SymFloat, torch.SymInt, Real)
@@ -108,14 +112,14 @@ def pair(offset: Offset) -> tuple[float, float]:
 
 
 def limit(name: str, value: float | None) -> float:
-    """A length that may be absent, as infinity."""
+    """A length that may be absent."""
     if value is None:
-        return math.inf
+        return NO_LIMIT
     if not isinstance(value, _NUMBERS):
         raise wrong_type(name, value, "a number, or None for no limit")
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0, or None for no limit, got {value}")
-    return float(value)
+    return float(value) if value < NO_LIMIT else NO_LIMIT
 
 
 def choice(name: str, value: str, choices: Mapping[str, int]) -> int:

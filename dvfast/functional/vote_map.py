@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, cast
 
 from torch import Tensor
 
-from .._arguments import Offset, check_size, check_stride, check_votes, choice, limit, pair
+from .._arguments import (
+    NO_LIMIT,
+    Offset,
+    check_size,
+    check_stride,
+    check_votes,
+    choice,
+    limit,
+    pair,
+)
 from .._library import ops
 
 __all__ = ["INTERPOLATIONS", "count_void_votes", "vote_map"]
@@ -115,5 +123,5 @@ def count_void_votes(votes: Tensor) -> Tensor:
     tensor([1])
     """
     check_votes(votes)
-    _, num_void = ops.vote_map(votes.detach(), 0, 0, 1, 0.0, 0.0, math.inf, 0)
+    _, num_void = ops.vote_map(votes.detach(), 0, 0, 1, 0.0, 0.0, NO_LIMIT, 0)
     return cast(Tensor, num_void)

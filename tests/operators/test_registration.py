@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -286,3 +288,38 @@ def test_arguments_must_be_on_one_device() -> None:
     logits, elsewhere = torch.zeros(2, 3), torch.zeros(2, 3, device="meta")
     with pytest.raises(RuntimeError, match=r"(?i)device|CPU"):
         dvfast.vote_targets([logits[:, :2], elsewhere[:, :2]], (4, 4), 1)
+
+
+class Program(torch.nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, votes: Tensor) -> Tensor:
+        return self.function(votes)
+
+
+@pytest.mark.usefixtures("pytorch_as_it_comes")  # torch.export reads the older of two flags
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda votes: dvfast.vote_map(votes, (8, 9)),
+        lambda votes: dvfast.vote_density(votes, (8, 9), max_offset=math.inf),
+        lambda votes: dvfast.parzen_density(votes, (8, 9)),
+        lambda votes: dvfast.nn.VoteDensity()(votes, (8, 9)),
+        dvfast.functional.count_void_votes,
+    ],
+    ids=["vote_map", "vote_density", "parzen_density", "VoteDensity", "count_void_votes"],
+)
+def test_exported_programs_can_be_stored_as_json(function: Callable[[Tensor], Tensor]) -> None:
+    votes = random_votes((1, 3, 8, 9), 0)
+    program = torch.export.export(Program(function), (votes,))
+    numbers = [
+        argument
+        for node in program.graph.nodes
+        for argument in tree_leaves((node.args, node.kwargs))
+        if isinstance(argument, float)
+    ]
+    assert len(numbers) > 0
+    json.dumps(numbers, allow_nan=False)
+    assert torch.equal(program.module()(votes), function(votes))

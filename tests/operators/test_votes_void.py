@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from support import DENSITIES, REAL_DTYPES, generator, leaf, random_votes
 from torch import Tensor
 
 import dvfast
+
+ops = torch.ops.dvfast
 
 HOSTILE = [math.nan, math.inf, -math.inf, 1e30, -1e30, 1e38, -1e38, 1e-45, -1e-45, 0.0, -0.0, 0.5,
            2.0**31, 2.0**40, -(2.0**40), 2.0**63, 2.0**64, 8589934592.0]  # fmt: skip
@@ -61,6 +64,48 @@ def test_hostile_votes_do_no_harm(device: torch.device, name: str, dtype: torch.
     # A clean vote among them still has its say: dropping the void ones by hand changes nothing.
     cleaned = torch.stack([torch.where(void, 0, c) for c in (confidence, y, x)], 2).flatten(1, 2)
     assert torch.equal(DENSITIES[name](votes, (30, 31)), DENSITIES[name](cleaned, (30, 31)))
+
+
+@pytest.mark.parametrize("limit", [None, math.inf, sys.float_info.max, 1e31])
+@pytest.mark.parametrize("dtype", REAL_DTYPES, ids=str)
+def test_no_limit_is_infinity_to_the_bit(
+    device: torch.device, dtype: torch.dtype, limit: float | None
+) -> None:
+    votes = hostile_votes(dtype).to(device)
+    votes[0, 1::3, :3] *= torch.finfo(dtype).max / 4
+    grad = random_votes((2, 20, 21), 0, dtype).to(device)
+    gaussian = (2.0, 9)
+    for bilinear, interpolation in enumerate(("nearest", "bilinear")):
+        place = (3, 1.5, 0.0)
+        settings: dict[str, Any] = {
+            "stride": 3,
+            "offset": (1.5, 0.0),
+            "interpolation": interpolation,
+            "max_offset": limit,
+        }
+        leaves = leaf(votes)
+        dvfast.vote_map(leaves, (20, 21), **settings).backward(grad)
+        native = (*place, math.inf, bilinear)
+        expected, void = ops.vote_map(votes, 20, 21, *native)
+        assert torch.equal(dvfast.vote_map(votes, (20, 21), **settings), expected)
+        assert torch.equal(leaves.grad, ops.vote_map_backward(grad, votes, *native))
+        assert count(votes) == void.tolist()
+        settings |= {"sigma": gaussian[0], "window": gaussian[1]}
+        leaves = leaf(votes)
+        density = dvfast.vote_density(leaves, (20, 21), **settings)
+        density.backward(grad)
+        native = (*gaussian, *native)
+        assert torch.equal(density, ops.vote_density(votes, 20, 21, *native)[0])
+        assert torch.equal(leaves.grad, ops.vote_density_backward(grad, votes, *native))
+    for disc, area in enumerate(("box", "disc")):
+        leaves = leaf(votes)
+        density = dvfast.parzen_density(
+            leaves, (20, 21), sigma=2.0, window=9, stride=3, radius=limit, area=area
+        )
+        density.backward(grad)
+        native = (*gaussian, 3, 0.0, 0.0, math.inf, disc)
+        assert torch.equal(density, ops.parzen_density(votes, 20, 21, *native)[0])
+        assert torch.equal(leaves.grad, ops.parzen_density_backward(grad, votes, *native))
 
 
 @pytest.mark.parametrize("name", DENSITIES)
