@@ -89,6 +89,16 @@ def test_dense_is_forward_without_its_margin(output_stride: int) -> None:
 
 
 @torch.no_grad()
+def test_dense_compiles_for_images_of_any_size() -> None:
+    torch._dynamo.reset()
+    net = VotingUNet(num_votes=1, channels=(2, 2), normalized=False)
+    dense = torch.compile(lambda image: net.dense(image, 3), fullgraph=True, backend="aot_eager")
+    for size in ((50, 61), (47, 80)):
+        image = random_image(1, 3, *size).float()
+        torch.testing.assert_close(dense(image), net.dense(image, 3))
+
+
+@torch.no_grad()
 def test_folding_changes_nothing_but_rounding() -> None:
     net = small_net()
     folded = net.folded()

@@ -184,7 +184,9 @@ class VotingUNet(VotingNetwork):
             )
         height, width = image.shape[2:]
         step, first = stride // self.output_stride, self.margin // self.output_stride
-        logits: Tensor = self(F.pad(image, (0, -width % self.grid, 0, -height % self.grid)))
+        # torch.compile has no remainder of a negative size.
+        right, below = ((self.grid - size % self.grid) % self.grid for size in (width, height))
+        logits: Tensor = self(F.pad(image, (0, right, 0, below)))
         rows, columns = (-(-(size - 2 * self.margin) // stride) for size in (height, width))
         return logits[:, :, first::step, first::step][:, :, :rows, :columns]
 
