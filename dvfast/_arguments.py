@@ -21,6 +21,7 @@ __all__ = [
     "check_gaussian",
     "check_integer",
     "check_integers",
+    "check_is_tensor",
     "check_number",
     "check_size",
     "check_stride",
@@ -52,9 +53,15 @@ def wrong_type(name: str, value: object, expected: str, advice: str = "") -> Typ
     return TypeError(f"{name} must be {expected}, got {came}{advice}")
 
 
-def check_tensor(name: str, value: Tensor) -> None:
+def check_is_tensor(name: str, value: Tensor) -> None:
+    """Of any kind: for what PyTorch itself computes."""
     if not isinstance(value, Tensor):
         raise wrong_type(name, value, "a tensor", f"; torch.as_tensor({name}) makes one of it")
+
+
+def check_tensor(name: str, value: Tensor) -> None:
+    """Of a kind that the operators can take."""
+    check_is_tensor(name, value)
     if value.is_cuda and not HAS_CUDA_KERNELS:
         raise RuntimeError(
             f"{name} is on {value.device}, but this dvfast is built without CUDA kernels: build it "

@@ -99,11 +99,21 @@ def release_memory() -> None:
 def refuse_transforms(name: str, value: Tensor) -> None:
     """Derivatives that the operators do not have, but by backward."""
     refuse_tangent(name, value)
-    if not torch.compiler.is_compiling() and torch._C._functorch.is_gradtrackingtensor(value):
+    if not torch.compiler.is_compiling() and _is_differentiated(value):
         raise NotImplementedError(
             f"{name} is differentiated by torch.func, but dvfast's operators know backward and "
             "torch.autograd.grad alone; use those, or dvfast.reference"
         )
+
+
+def _is_differentiated(value: Tensor) -> bool:
+    """By a transform, be it one around others; within one, constants are wrapped, too."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_gradtrackingtensor(value) and value.requires_grad:
+            return True
+        value = functorch.get_unwrapped(value)
+    return False
 
 
 def refuse_tangent(name: str, value: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 __all__ = ["one_thread"]
 
 import dvfast
-from dvfast.nn import DeepVotingNet
+from dvfast.nn import DeepVotingNet, VotingNetwork, VotingUNet
 from dvfast.nn.deep_voting_net import PATCH_SIZE
 
 # Sums of up to 800 products in another order: float32 rounds them apart by about this much.
@@ -200,14 +200,42 @@ def test_layers_of_another_kind_learn(
         optimizer.step()
 
 
-@pytest.mark.parametrize("stride", [1, 2, 8])
-def test_the_whole_of_a_dense_pass_is_one_graph(stride: int) -> None:
-    torch._dynamo.reset()  # or it takes the stride for a variable
+@pytest.mark.parametrize("kind", [DeepVotingNet, VotingUNet])
+def test_networks_go_through_function_transforms(kind: type[VotingNetwork]) -> None:
+    net = small_net() if kind is DeepVotingNet else VotingUNet(1, 3, (4, 8), normalized=False)
+    images = random_image(2, 3, 40, 48)
+    weights = dict(net.named_parameters())
+
+    def total(weights: dict[str, Tensor], image: Tensor) -> Tensor:
+        return torch.func.functional_call(Dense(net), weights, (image[None],)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(total, argnums=(0, 1)), (None, 0))
+    of_weights, of_images = each({f"net.{name}": w for name, w in weights.items()}, images)
+    for i, image in enumerate(images):
+        net.zero_grad()
+        image = image.clone().requires_grad_()
+        net.dense(image[None], 2).square().sum().backward()
+        torch.testing.assert_close(of_images[i], image.grad, rtol=1e-4, atol=1e-4)
+        for name, parameter in weights.items():
+            gradient = of_weights[f"net.{name}"][i]
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-3)
+
+
+class Dense(nn.Module):
+    def __init__(self, net: VotingNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.net.dense(image, 2)
+
+
+def test_the_whole_of_a_dense_pass_is_one_graph() -> None:
+    torch._dynamo.reset()
     net = small_net()
-    dense = torch.compile(lambda x: net.dense(x, stride), fullgraph=True, backend="eager")
-    for size in ((45, 50), (61, 47)):
-        image = random_image(1, 3, *size)
-        assert torch.equal(dense(image), net.dense(image, stride))
+    dense = torch.compile(lambda x: net.dense(x, 8), fullgraph=True, backend="eager")
+    image = random_image(1, 3, 45, 50)
+    assert torch.equal(dense(image), net.dense(image, 8))
 
 
 @pytest.mark.parametrize(

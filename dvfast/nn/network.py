@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._arguments import check_tensor
+from .._arguments import check_is_tensor
 
 __all__ = ["VotingNetwork", "of_another", "tensor_of"]
 
@@ -86,7 +86,7 @@ class VotingNetwork(nn.Module, ABC):
         """
 
     def _check_input(self, name: str, x: Tensor) -> None:
-        check_tensor(name, x)
+        check_is_tensor(name, x)
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"{name} must be [batch, {self.in_channels}, height, width], got {list(x.shape)}"

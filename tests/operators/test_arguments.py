@@ -176,9 +176,20 @@ def test_functional_gradients_are_refused_by_name(operator: Callable[..., Any]) 
         torch.func.grad(total),
         torch.func.jacrev(operator),
         torch.vmap(torch.func.grad(total), in_dims=1),
+        torch.func.grad(lambda votes: torch.vmap(total, in_dims=1)(votes).sum()),
+        torch.func.grad(
+            lambda votes: torch.func.grad(lambda scale: scale * total(votes * 1))(torch.ones(()))
+        ),
     ):
         with pytest.raises(NotImplementedError, match=r"by torch\.func, but .* backward"):
             transformed(VOTES[:, None])
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_constants_within_a_functional_gradient_are_taken(operator: Callable[..., Any]) -> None:
+    total = operator(VOTES).sum()
+    derivative = torch.func.grad(lambda scale: scale * operator(VOTES * 1).sum())
+    assert torch.equal(derivative(torch.tensor(2.0)), total)
 
 
 @pytest.mark.parametrize(
