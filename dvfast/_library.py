@@ -164,10 +164,17 @@ torch.library.register_autograd(
 def _loss_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1])
     ctx.dtype = inputs[0].dtype
+    ctx.with_gradient = inputs[4]
 
 
 def _loss_backward(ctx: Any, grad_loss: Tensor, _: Any) -> tuple[Tensor, None, None, None, None]:
     refuse_tangent("grad_output", grad_loss)
+    if not ctx.with_gradient:
+        raise RuntimeError(
+            "voting_loss has no gradient here: it was captured (by torch.export, make_fx or "
+            "torch.jit.trace) with logits that did not require one, and computes none since. "
+            "Capture it with logits that require a gradient"
+        )
     (gradient,) = ctx.saved_tensors
     # Rounded to a half only now that 1 / N and the scale of losses are in it.
     scaled = ops.voting_loss_backward(grad_loss, gradient).to(ctx.dtype)

@@ -20,6 +20,7 @@ from support import (
     random_votes,
 )
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import dvfast
 from dvfast import reference
@@ -191,6 +192,22 @@ def test_no_gradient_is_computed_where_none_is_wanted(device: torch.device) -> N
     assert torch.equal(without, dvfast.voting_loss(logits, logits.detach()).detach())
     _, gradient = torch.ops.dvfast.voting_loss(logits.detach(), logits.detach(), 1.0, False, False)
     assert gradient.numel() == 0
+
+
+def test_a_loss_captured_without_its_gradient_says_so(device: torch.device) -> None:
+    target = random_votes((2, 6, 4, 4), 0).to(device)
+    logits = leaf(random_logits((2, 6, 4, 4)).to(device))
+    expected = dvfast.voting_loss(logits, target)
+    (gradient,) = torch.autograd.grad(expected, logits)
+    capture = make_fx(lambda logits, target: dvfast.voting_loss(logits, target))
+    captured = capture(logits.detach(), target)
+    loss = captured(logits, target)
+    assert torch.equal(loss, expected)
+    with pytest.raises(RuntimeError, match="Capture it with logits that require a gradient"):
+        loss.backward()
+    captured = capture(logits, target)
+    captured(logits, target).backward()
+    assert torch.equal(logits.grad, gradient)
 
 
 def test_double_backward_is_refused(device: torch.device) -> None:
