@@ -112,9 +112,9 @@ def scan(
     TypeError, ValueError
         If an argument is of another type, or out of range.
     InputError
-        If a NumPy image is of a kind that has no reading; if the network or the device does not
-        have the precision or the mode; if the stride is no multiple of the network's
-        `output_stride`.
+        If a NumPy image is of a kind that has no reading; if the network is on the meta device; if
+        the network or the device does not have the precision or the mode; if the stride is no
+        multiple of the network's `output_stride`.
 
     Examples
     --------
@@ -133,6 +133,11 @@ def scan(
     check_stride(stride)
     if not isinstance(net, VotingNetwork):
         raise wrong_type("net", net, "a VotingNetwork", of_another(net))
+    if tensor_of(net).device.type == "meta":
+        raise InputError(
+            "net must have weights, got one on the meta device, which has none: "
+            "net.to_empty(device='cpu') and net.load_state_dict give it some"
+        )
     images = _as_batch(image, net)
     height, width = images.shape[2:]
     region = (0, 0, height, width) if region is None else region

@@ -223,6 +223,13 @@ def test_a_device_without_kernels(net: DeepVotingNet) -> None:
     assert _engine.why_not(net.to("meta")) == "it has no kernels for meta"
 
 
+@pytest.mark.parametrize("mode", ["fast", "sliding"])
+def test_a_network_without_weights_is_told(net: DeepVotingNet, mode: Any) -> None:
+    for empty in (net, small_unet()):
+        with pytest.raises(InputError, match="net must have weights, got one on the meta device"):
+            dvfast.scan(empty.to("meta"), random_image(1, 3, 9, 10), mode=mode)
+
+
 @pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
 def test_layers_that_do_not_fit_one_another_are_an_error(hidden: tuple[int, ...]) -> None:
     image = random_image(1, 3, 5, 5)
