@@ -1,5 +1,5 @@
 // The operators' schemas: the one place that says what torch.ops.dvfast offers. Enumerations travel
-// as integers, and an absent limit as infinity; dvfast/functional/ is the public face.
+// as integers, and an absent limit as 1e30; dvfast/functional/ is the public face.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(dvfast, m) {
