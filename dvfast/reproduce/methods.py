@@ -182,7 +182,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("dv-u", "DV-U, a voting U-Net", _UNET, VOTING_UNET),
             Method("dv-u-8", "DV-U, 8 orientations", _UNET, VOTING_UNET, orientations=8),
             # A probability map is of every pixel: a peak lies on one of those that were asked.
-            Method("cnn-pc", "CNN+PC", _PIXEL_CLASSIFIER, PATCH_CLASSIFIER),
+            Method("cnn-pc", "CNN+PC", _PIXEL_CLASSIFIER, PATCH_CLASSIFIER, stride=1),
             Method("heat-map", "heat-map U-Net", _UNET, HEAT_MAP_UNET),
             Method("heat-map-8", "heat map, 8 orientations", _UNET, HEAT_MAP_UNET, orientations=8),
             _classical("ners"),

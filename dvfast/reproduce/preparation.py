@@ -66,11 +66,8 @@ def recipe(method: Method, data_set: DataSet, seed: int, settings: Settings) -> 
     if method.network is None:
         baseline = BASELINES[str(method.baseline)]
         grid = {**baseline.grid, **baseline.in_radii, "thresholds": baseline.thresholds}
-        return what | {
-            "stain": data_set.stain,
-            "grid": grid,
-            "tuning_images": settings.tuning_images,
-        }
+        what |= {"stain": data_set.stain, "grid": grid, "tuning_images": settings.tuning_images}
+        return what | ({"learns_from": "all"} if baseline.train is not None else {})
     source = _source(method.network, data_set, seed, settings)
     what |= {"network": _identity(source), "device": settings.device}
     if radius := _centroid_radius(source, data_set):
@@ -183,11 +180,12 @@ def _tuned(
 
     A file notes what was chosen, which takes long; what was learnt does not, and is learnt again.
     """
-    few = [
-        [load_sample(sample) for sample in evenly(part, settings.tuning_images)]
-        for part in parts(data_set, _split_settings(data_set, seed))
-    ]
-    (training, clicks), (validation, truth) = (map(list, zip(*part, strict=True)) for part in few)
+    to_learn, to_tune = parts(data_set, _split_settings(data_set, seed))
+    if BASELINES[str(method.baseline)].train is None:
+        to_learn = []
+    (training, clicks), (validation, truth) = (
+        _loaded(part) for part in (to_learn, evenly(to_tune, settings.tuning_images))
+    )
     start = time.perf_counter()
     radius = data_set.radius
     with progress.busy(f"{method.name}: tuning"):
@@ -218,6 +216,11 @@ def _tuned(
         },
         chosen["seconds"],
     )
+
+
+def _loaded(samples: Sequence[Sample]) -> tuple[list[NDArray[Any]], list[NDArray[np.float64]]]:
+    loaded = [load_sample(sample) for sample in samples]
+    return [image for image, _ in loaded], [points for _, points in loaded]
 
 
 def _source(
