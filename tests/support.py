@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import dvfast
 from dvfast import reference
 from dvfast._library import cpu_info
 from dvfast.nn import DeepVotingNet, VotingUNet
+from dvfast.nn.deep_voting_net import PATCH_SIZE
+from dvfast.scan import pad_image
 
 # Shapes of votes [B, 3k, h, w]: odd sizes, k from 1 to 7, one pixel, nothing at all.
 VOTE_SHAPES = [
@@ -59,9 +62,9 @@ DENSITIES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def tiny_net() -> DeepVotingNet:
-    torch.manual_seed(0)
-    return DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=(8,))
+def tiny_net(hidden: tuple[int, ...] = (8,), seed: int = 0) -> DeepVotingNet:
+    torch.manual_seed(seed)
+    return DeepVotingNet(num_votes=2, channels=(4, 4, 4), hidden=hidden)
 
 
 def small_unet(**settings: Any) -> VotingUNet:
@@ -86,6 +89,20 @@ def generator(seed: int) -> torch.Generator:
 
 def random_image(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=generator(seed))
+
+
+# What PyTorch's convolutions may differ by: float32 sums in another order.
+AGREEMENT = 1e-5
+
+
+def votes_of_patches(net: DeepVotingNet, image: Tensor) -> Tensor:
+    """Of every pixel, by PyTorch and in float64."""
+    net = copy.deepcopy(net).double().eval()
+    patches = pad_image(image.double(), PATCH_SIZE // 2)
+    patches = patches.unfold(2, PATCH_SIZE, 1).unfold(3, PATCH_SIZE, 1)[0].permute(1, 2, 0, 3, 4)
+    with torch.no_grad():
+        votes = dvfast.hybrid_activation(net(patches.flatten(0, 1)))
+    return votes.T.reshape(1, -1, *image.shape[2:])
 
 
 def random_logits(

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import THREAD_COUNTS, one_thread, over_threads, random_image, threads, tiny_net
+from support import (
+    AGREEMENT,
+    THREAD_COUNTS,
+    one_thread,
+    over_threads,
+    random_image,
+    threads,
+    tiny_net,
+)
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,8 +34,6 @@ from dvfast.scan import PADDINGS, pad_image
 scanning = importlib.import_module("dvfast.scan")  # `dvfast.scan` is the function of that name
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (5, 3), (20, 33), (45, 50)]
-# What PyTorch's convolutions may differ by: float32 sums in another order.
-AGREEMENT = 1e-5
 # What scan() promises of its faster way to float32's accuracy; offsets here are about 1.
 FLOAT32 = 1e-4
 BFLOAT16 = 0.05

@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _TESTS = (
     "tests/operators",
     "tests/test_nn.py",
+    "tests/test_packed_weights.py",
     "tests/test_scan.py",
     "tests/test_scan_arguments.py",
     "tests/test_scan_engine.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -42,7 +43,12 @@ def test_every_setting_is_passed_on(folder: Path, how: dict[str, Any]) -> None:
         (detector.detect(sample.image, **how).points, read_points(sample.points))
         for sample in samples
     ]
-    found = dvfast.evaluate(detector, folder, RADIUS, **how)
+    with mock.patch.object(detector, "detect", wraps=detector.detect) as detect:
+        found = dvfast.evaluate(detector, folder, RADIUS, **how)
+    # Every precision finds the same nuclei: only what is asked for tells one from another.
+    assert all(
+        call.kwargs["precision"] == how.get("precision", "float32") for call in detect.mock_calls
+    )
     names = [sample.stem for sample in samples]
     assert found == evaluate_points(pairs, RADIUS, names=names)
     if how and how != {"precision": "exact"}:
